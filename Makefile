@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine with Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3.11
+ENV    := .venv
+RUN    := $(ENV)/bin/python -m
+READY  := $(ENV)/.ready
+
+.PHONY: demo test test-fast lint bench clean env
+.DEFAULT_GOAL := demo
+
+env: $(READY)
+
+# The environment is made once; it is made anew only when what it holds has changed.
+$(READY): pyproject.toml .constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make needs $(PYTHON): install Python 3.11, or run make PYTHON=/path/to/python3.11"; exit 2; }
+	test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
+	$(RUN) pip install --quiet --disable-pip-version-check -c .constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)
+	$(RUN) multimodal_dql demo --out demo-report
+
+lint: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+test: lint
+	$(ENV)/bin/pytest
+	$(RUN) pytest -m 'not slow' tests/test_layout.py
+
+test-fast: $(READY)
+	$(ENV)/bin/pytest -m 'not slow'
+
+bench: $(READY)
+	$(RUN) multimodal_dql bench encode
+
+clean:
+	rm -rf $(ENV) demo-report build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
