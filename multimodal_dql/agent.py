@@ -1,0 +1,306 @@
+"""The agent: a `CandidateQNetwork` with what it needs to decide, and its run directory.
+
+A run directory holds ``config.json`` (settings, schema version, hash of the weights), ``weights.safetensors`` (network
+and content projection), ``metrics.jsonl`` and ``tensorboard/``. The network is rebuilt in code from the JSON; nothing
+in a run directory is executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.encoders.quiet import silenced
+from multimodal_dql.errors import RunError
+from multimodal_dql.state import RECORD_WIDTH, ContentProjection, ContextField, ContextSpec, EncoderProjection, State
+
+__all__ = ["SCHEMA_VERSION", "Agent", "Estimate", "Spread"]
+
+SCHEMA_VERSION = 1
+NETWORK_SETTINGS = ("hidden", "members", "modality_dropout", "content_noise")
+"""Fields of `NetworkConfig` that are settings; the others follow from the data."""
+BATCH = 256
+"""Decisions scored at once; batches are padded to it, so that a result does not depend on the batch it came in."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far the truth lies from the ensemble, by the size of a variant's record.
+
+    The error of a logarithmic click rate has variance ``floor + factor * v``, v the variance among the members: what
+    no member can know, plus what they disagree about. Measured after training on stories that the members did not
+    learn from (`multimodal_dql.calibration`).
+
+    Attributes:
+        impressions: sizes of record, ascending.
+        floor: at each, for a variant against its siblings.
+        factor: at each, for a variant against its siblings.
+        story: at each, the further variance that all variants of a story share.
+    """
+
+    impressions: tuple[float, ...] = (0.0,)
+    floor: tuple[float, ...] = (0.0,)
+    factor: tuple[float, ...] = (1.0,)
+    story: tuple[float, ...] = (0.0,)
+
+    def variance(self, disagreement: NDArray[np.float64], impressions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Variance of a log click rate against its siblings, linear in log(1 + impressions) between the sizes."""
+        return self._at(self.floor, impressions) + self._at(self.factor, impressions) * disagreement
+
+    def story_variance(self, impressions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The variance that the variants of a story share."""
+        return self._at(self.story, impressions)
+
+    def _at(self, values: tuple[float, ...], impressions: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(np.interp(np.log1p(impressions), np.log1p(self.impressions), values))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What every member thinks of every candidate.
+
+    Attributes:
+        q: (M, B, K) expected discounted return, in clicks; -inf where not available.
+        click_rate: (M, B, K) expected clicks an impression.
+    """
+
+    q: NDArray[np.float64]
+    click_rate: NDArray[np.float64]
+
+
+@dataclass
+class Agent:
+    """A trained ensemble and everything a decision needs beside it.
+
+    Attributes:
+        projection: embeddings to content.
+        context: what it is told about the audience.
+        network: the Keras model.
+        base_rate: clicks an impression in training; also the unit of its rewards.
+        spread: calibration of the ensemble's spread.
+        fold: the fold of each training story, (stories,); member m left out fold ``m mod (largest fold + 1)``.
+        item_ids: the training stories.
+        winners: variants that won their story in training, for explanations; ``content`` holds their deviation from
+            their siblings, (P,).
+        audience: typical users of training, one row a user, one column a context field, (users, fields).
+        facts: settings of the training run, for the foot of a report.
+    """
+
+    projection: ContentProjection
+    context: ContextSpec
+    network: Any
+    base_rate: float
+    spread: Spread = field(default_factory=Spread)
+    fold: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    item_ids: tuple[str, ...] = ()
+    winners: list[dict[str, Any]] = field(default_factory=list)
+    audience: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def create(
+        cls, projection: ContentProjection, context: ContextSpec, base_rate: float, network: Mapping[str, Any], seed: int
+    ) -> Agent:
+        """A new agent with random weights; `network` overrides fields of `NetworkConfig`."""
+        # On its first use TensorFlow tells stderr about the processor, in C++, where no setting reaches it.
+        with silenced():
+            from multimodal_dql.network import CandidateQNetwork, NetworkConfig
+
+            config = NetworkConfig(
+                widths=projection.widths, context_width=context.width, record_width=RECORD_WIDTH, seed=seed, **network
+            )
+            agent = cls(projection, context, CandidateQNetwork(config), base_rate)
+            agent.estimate(_blank(config))  # builds the weights
+        return agent
+
+    @property
+    def members(self) -> int:
+        """M."""
+        return int(self.network.config.members)
+
+    def contexts(self, given: Mapping[str, float]) -> NDArray[np.float32]:
+        """Typical users with the `given` fields fixed, (users, C)."""
+        columns = {f.name: self.audience[:, i].copy() for i, f in enumerate(self.context.fields)}
+        for name, value in given.items():
+            columns[name][:] = value
+        return self.context.encode(columns)
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The encoders it was trained with."""
+        return tuple(e.name for e in self.projection.encoders)
+
+    def known(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        """The number of each story among the training stories, -1 when new."""
+        position = {item_id: i for i, item_id in enumerate(self.item_ids)}
+        return np.array([position.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
+
+    def left_out(self, items: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which members never learned from these training stories, (M, items); all where a story is unknown (-1)."""
+        if not len(self.fold):
+            return np.ones((self.members, len(items)), dtype=bool)
+        own = np.arange(self.members) % (int(self.fold.max()) + 1)
+        return np.asarray((own[:, None] == self.fold[items][None]) | (items < 0)[None])
+
+    def estimate(self, state: State) -> Estimate:
+        """Score a batch of decisions of any size, in fixed-size padded batches."""
+        b, k = state.available.shape
+        q = np.empty((self.members, b, k))
+        click = np.empty_like(q)
+        for start in range(0, b, BATCH):
+            part = slice(start, min(start + BATCH, b))
+            n = part.stop - part.start
+            inputs = {name: _pad(array[part]) for name, array in state.inputs().items()}
+            out = self._forward(inputs)
+            q[:, part] = out["q"].numpy()[:, :n]
+            click[:, part] = out["click_logit"].numpy()[:, :n]
+        base = np.log(self.base_rate / (1 - self.base_rate))
+        q = np.where(state.available, q * self.base_rate, -np.inf)
+        return Estimate(q, np.where(state.available, 1.0 / (1.0 + np.exp(-(base + click))), 0.0))
+
+    def q_values(self, state: State) -> NDArray[np.float64]:
+        """The ensemble's mean Q, (B, K), in clicks; -inf where not available."""
+        return np.asarray(self.estimate(state).q.mean(axis=0))
+
+    def _forward(self, inputs: dict[str, NDArray[Any]]) -> Any:
+        """The network as one compiled graph for every batch and set size."""
+        import tensorflow as tf
+
+        if not hasattr(self, "_compiled"):
+            self._compiled = tf.function(lambda x: self.network(x, training=False), reduce_retracing=True)
+        return self._compiled({name: tf.convert_to_tensor(array) for name, array in inputs.items()})
+
+    def save(self, folder: Path) -> None:
+        """Write the run: weights first, then the configuration that vouches for them, each atomically."""
+        from safetensors.numpy import save as to_bytes
+
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"network/{v.path}": np.asarray(v.value) for v in self.network.weights if v.dtype == "float32"}
+        for e in self.projection.encoders:
+            tensors[f"projection/{e.name}/mean"] = e.mean
+            tensors[f"projection/{e.name}/components"] = np.ascontiguousarray(e.components)
+        weights = to_bytes(tensors)
+        config = {
+            "schema_version": SCHEMA_VERSION,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "network": asdict(self.network.config),
+            "base_rate": self.base_rate,
+            "spread": asdict(self.spread),
+            "context": [asdict(f) for f in self.context.fields],
+            "encoders": [
+                {"name": e.name, "modality": e.modality, "fingerprint": e.fingerprint} for e in self.projection.encoders
+            ],
+            "fold": self.fold.tolist(),
+            "item_ids": list(self.item_ids),
+            "winners": self.winners,
+            "audience": self.audience.tolist(),
+            "facts": self.facts,
+        }
+        _write(folder / "weights.safetensors", weights)
+        _write(folder / "config.json", json.dumps(config, ensure_ascii=False, indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Agent:
+        """Read a run. Raises `RunError` when it is missing, truncated, altered or from a newer version."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load as from_bytes
+
+        config = _read_config(folder)
+        try:
+            weights = (folder / "weights.safetensors").read_bytes()
+            if hashlib.sha256(weights).hexdigest() != config["weights_sha256"]:
+                raise ValueError("hash")
+            tensors = from_bytes(weights)
+            encoders = tuple(
+                EncoderProjection(
+                    e["name"],
+                    e["modality"],
+                    e["fingerprint"],
+                    tensors[f"projection/{e['name']}/mean"],
+                    tensors[f"projection/{e['name']}/components"],
+                )
+                for e in config["encoders"]
+            )
+            context = ContextSpec(tuple(ContextField(**{**f, "values": tuple(f["values"])}) for f in config["context"]))
+            network = {k: v for k, v in config["network"].items() if k in NETWORK_SETTINGS}
+            agent = cls.create(
+                ContentProjection(encoders), context, config["base_rate"], network, config["network"]["seed"]
+            )
+            for variable in agent.network.weights:
+                if variable.dtype == "float32":
+                    variable.assign(tensors[f"network/{variable.path}"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise RunError(
+                path=folder,
+                detail="is damaged or incomplete (its weights do not match its configuration); copy it again or train anew",
+                detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
+            ) from error
+        agent.spread = Spread(**{name: tuple(values) for name, values in config["spread"].items()})
+        agent.audience = np.asarray(config["audience"], np.float64)
+        agent.fold, agent.item_ids = np.asarray(config["fold"], np.int64), tuple(config["item_ids"])
+        agent.winners, agent.facts = config["winners"], config["facts"]
+        return agent
+
+
+def _blank(config: Any) -> State:
+    """One empty decision, to build the weights."""
+    return State(
+        content=np.zeros((1, 2, sum(config.widths)), np.float32),
+        present=np.zeros((1, 2, len(config.widths)), np.float32),
+        record=np.zeros((1, 2, config.record_width), np.float32),
+        context=np.zeros((1, config.context_width), np.float32),
+        available=np.ones((1, 2), bool),
+        item=np.zeros(1, np.int64),
+    )
+
+
+def _pad(array: NDArray[Any]) -> NDArray[Any]:
+    """Repeat the first row until the batch is full."""
+    missing = BATCH - len(array)
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write to a neighbour, then rename: a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run, or a `RunError` that says what is wrong."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise RunError(
+            path=folder,
+            detail="is not a run directory (no config.json); make one with: multimodal-dql train CATALOGUE --out RUN",
+            detail_zh="不是运行目录（没有 config.json）；请先执行：multimodal-dql train CATALOGUE --out RUN",
+        )
+    try:
+        config = json.loads(path.read_bytes())
+        version = int(config["schema_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            path=path,
+            detail="is not a complete configuration; copy the run again or train anew",
+            detail_zh="配置不完整；请重新复制该运行或重新训练",
+        ) from error
+    if version > SCHEMA_VERSION:
+        raise RunError(
+            path=folder,
+            detail=f"was written by a newer version (schema {version}, this one reads up to {SCHEMA_VERSION}); "
+            "upgrade multimodal-dql",
+            detail_zh=f"由更新的版本写成（架构 {version}，当前最多支持 {SCHEMA_VERSION}）；请升级 multimodal-dql",
+        )
+    return dict(config)

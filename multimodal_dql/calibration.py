@@ -1,0 +1,110 @@
+"""How far the agent is from the truth on stories it did not learn from, measured where the truth is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.agent import Agent, Spread
+from multimodal_dql.simulation.audience import World
+from multimodal_dql.state import record_features
+
+__all__ = ["calibrate", "known_winners", "true_rates"]
+
+RECORDS = (0, 100, 1_000, 10_000, 100_000)
+"""Impressions of each variant at which the error is measured."""
+USERS = 64
+"""Typical users over which a click rate is averaged."""
+
+
+def true_rates(world: World) -> NDArray[np.float64]:
+    """Clicks an impression of each candidate, averaged over the segments, (items, K); 0 where not available."""
+    c = world.candidates
+    taste = np.einsum("ikp,gp->gik", c.content[c.table].astype(np.float64), world.audience.taste)
+    rate = (1.0 / (1.0 + np.exp(-(world.appeal[c.table] + taste)))).mean(axis=0)
+    return np.asarray(rate * c.available)
+
+
+def calibrate(agent: Agent, world: World, rng: np.random.Generator) -> Spread:
+    """Measure the error of log click rates for several sizes of record; see `Spread`."""
+    c = world.candidates
+    items = np.arange(len(c.table))
+    truth = np.log(np.where(c.available, true_rates(world), 1.0))
+    voters = agent.left_out(items)[:, :, None] & c.available[None]
+    floor, factor, story = [], [], []
+    for n in RECORDS:
+        impressions = np.where(c.available, n, 0)
+        clicks = rng.binomial(impressions, np.exp(truth))
+        record = record_features(impressions, clicks, c.available, agent.base_rate)
+        mean, disagreement = _log_rates(agent, c.state, items, record, voters)
+        error = np.where(c.available, mean - truth, 0.0)
+        shared = error.sum(1, keepdims=True) / c.available.sum(1, keepdims=True)
+        own = (error - shared)[c.available] ** 2
+        # Centring on K siblings takes 1/K of the variance away.
+        size = np.broadcast_to(c.available.sum(1, keepdims=True), error.shape)[c.available]
+        own = own * size / np.maximum(size - 1, 1)
+        a, b = _non_negative_line(disagreement[c.available], own)
+        floor.append(a)
+        factor.append(b)
+        story.append(float(np.mean(shared**2)))
+    return Spread(tuple(float(n) for n in RECORDS), tuple(floor), tuple(factor), tuple(story))
+
+
+def _log_rates(
+    agent: Agent, state: Any, items: NDArray[np.int64], record: NDArray[np.float32], voters: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean log click rate over the voters and typical users (items, K), and the variance among voters."""
+    contexts = agent.contexts({})[:USERS]
+    total = np.zeros(voters.shape)
+    for context in contexts:
+        rows = np.broadcast_to(context, (len(items), len(context)))
+        total += agent.estimate(state(items, rows, record)).click_rate
+    rate = np.log(np.where(voters, total / len(contexts), 1.0))
+    count = np.maximum(voters.sum(0), 1)
+    mean = rate.sum(0) / count
+    deviation = np.where(voters, rate - mean, 0.0)
+    # What the members disagree about between siblings: their view of the whole story is another matter.
+    kept = np.maximum(voters.sum(2, keepdims=True), 1)
+    deviation = np.where(voters, deviation - deviation.sum(2, keepdims=True) / kept, 0.0)
+    return mean, (deviation**2).sum(0) / np.maximum(count - 1, 1)
+
+
+def _non_negative_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Least squares ``y = a + b x`` with a, b >= 0 (Lawson & Hanson 1974)."""
+    from scipy.optimize import nnls
+
+    (a, b), _ = nnls(np.stack([np.ones_like(x), x], axis=1), y)
+    return float(a), float(b)
+
+
+def known_winners(
+    world: World, item_ids: tuple[str, ...], variant_ids: list[list[str]], captions: list[list[str]]
+) -> list[dict[str, Any]]:
+    """The variant with the highest click rate of each story, as the simulated audience has it.
+
+    Args:
+        world: the truth.
+        item_ids: (items,).
+        variant_ids: by item and slot.
+        captions: by item and slot, empty where there is none.
+    """
+    c, rate = world.candidates, true_rates(world)
+    out = []
+    for i, item_id in enumerate(item_ids):
+        kept = c.available[i]
+        best = int(rate[i].argmax())
+        content = c.content[c.table[i]]
+        seen = c.present[c.table[i]]
+        out.append(
+            {
+                "item_id": item_id,
+                "variant_id": variant_ids[i][best],
+                "caption": captions[i][best],
+                "lift": float(rate[i, best] / rate[i, kept].mean() - 1.0),
+                "present": seen[best].astype(int).tolist(),
+                "content": [round(float(v), 4) for v in content[best] - content[kept].mean(axis=0)],
+            }
+        )
+    return out

@@ -1,0 +1,199 @@
+"""The network: fusion of modalities and a dueling Q head over a set of candidates (Keras 3 on TensorFlow).
+
+All members of the ensemble live in one graph: every kernel has a leading axis ``M``, so that one matrix product
+serves them all. Shape letters as in `multimodal_dql.state`; ``H`` is the hidden width.
+
+Formulas:
+    ``Q(s, a) = V(s) + A(s, a) - mean over available candidates of A(s, .)`` (Wang et al. 2016, "Dueling Network
+    Architectures", eq. 9, with the mean taken over the candidates that exist).
+    FiLM, ``h * (1 + gamma(c)) + beta(c)`` (Perez et al. 2018): the audience re-weighs what a variant shows.
+    Pooling over the set (Zaheer et al. 2017, "Deep Sets"): permuting the candidates permutes the outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["CandidateQNetwork", "MemberDense", "MemberNorm", "NetworkConfig", "dueling"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of a `CandidateQNetwork`; saved as JSON beside the weights.
+
+    Attributes:
+        widths: projected width of each encoder; their sum is P.
+        context_width: C.
+        record_width: R.
+        hidden: H.
+        members: M, independent networks trained on different stories.
+        modality_dropout: probability that a present modality is hidden in training (Neverova et al. 2016, "ModDrop").
+        content_noise: standard deviation of Gaussian noise on the content in training (Bishop 1995: like a ridge
+            penalty), so that a member cannot know a training story by its exact embedding.
+        seed: of the initial weights.
+    """
+
+    widths: tuple[int, ...]
+    context_width: int
+    record_width: int
+    hidden: int = 48
+    members: int = 10
+    modality_dropout: float = 0.1
+    content_noise: float = 0.5
+    seed: int = 0
+
+
+def dueling(value: Any, advantage: Any, available: Any) -> Any:
+    """Combine value (..., 1) and advantage (..., K) into Q (..., K); `available` (..., K) is 0 or 1.
+
+    The mean runs over the available candidates only, so that padding changes nothing.
+    """
+    available = ops.cast(available, advantage.dtype)
+    count = ops.maximum(ops.sum(available, axis=-1, keepdims=True), 1.0)
+    mean = ops.sum(advantage * available, axis=-1, keepdims=True) / count
+    return value + advantage - mean
+
+
+class MemberDense(keras.layers.Layer):
+    """A dense layer for each of M members: (M, ..., I) or shared (..., I) -> (M, ..., units)."""
+
+    def __init__(self, units: int, members: int, *, shared: bool = False, scale: float = 2.0, seed: int = 0, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.units, self.members, self.shared, self.scale, self.seed = units, members, shared, scale, seed
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Variance-scaling kernels (He et al. 2015 at scale 2), zero biases."""
+        fan_in = int(input_shape[-1] or 0)
+        init = keras.initializers.RandomNormal(stddev=(self.scale / max(fan_in, 1)) ** 0.5, seed=self.seed)
+        self.kernel = self.add_weight(name="kernel", shape=(self.members, fan_in, self.units), initializer=init)
+        self.bias = self.add_weight(name="bias", shape=(self.members, self.units), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        """One matrix product for all members and all rows."""
+        shape = ops.shape(x)
+        middle = shape[:-1] if self.shared else shape[1:-1]
+        rows = ops.reshape(x, (1, -1, shape[-1]) if self.shared else (self.members, -1, shape[-1]))
+        y = ops.matmul(rows, self.kernel) + self.bias[:, None, :]
+        return ops.reshape(y, (self.members, *middle, self.units))
+
+
+class MemberNorm(keras.layers.Layer):
+    """Layer normalisation (Ba et al. 2016) with a gain and an offset for each member: (M, ..., H) -> same."""
+
+    def __init__(self, members: int, *, epsilon: float = 1e-5, **kw: Any) -> None:
+        super().__init__(**kw)
+        self.members, self.epsilon = members, epsilon
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Gain 1, offset 0."""
+        shape = (self.members, *([1] * (len(input_shape) - 2)), int(input_shape[-1] or 0))
+        self.gain = self.add_weight(name="gain", shape=shape, initializer="ones")
+        self.offset = self.add_weight(name="offset", shape=shape, initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        """Normalise over the last axis."""
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        return centred * ops.rsqrt(variance + self.epsilon) * self.gain + self.offset
+
+
+class CandidateQNetwork(keras.Model):
+    """Score every candidate of every decision, by every member.
+
+    Inputs (a dict, as `State.inputs` gives): content (B, K, P), present (B, K, E), record (B, K, R), context (B, C),
+    available (B, K). Outputs: ``q`` (M, B, K), meaningless where not available, and ``click_logit`` (M, B, K).
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(name="candidate_q_network")
+        self.config = config
+        m, h = config.members, config.hidden
+        seeds = iter(range(config.seed * 1000 + 1, config.seed * 1000 + 1000))
+
+        def dense(units: int, name: str, *, shared: bool = False, scale: float = 2.0) -> MemberDense:
+            return MemberDense(units, m, shared=shared, scale=scale, seed=next(seeds), name=name)
+
+        def norm(name: str) -> MemberNorm:
+            return MemberNorm(m, name=name)
+
+        self.project = [dense(h, f"project_{i}", shared=True) for i in range(len(config.widths))]
+        self.project_norm = [norm(f"project_{i}_norm") for i in range(len(config.widths))]
+        self.fuse, self.fuse_norm = dense(h, "fuse"), norm("fuse_norm")
+        self.audience, self.audience_norm = dense(h, "audience", shared=True), norm("audience_norm")
+        self.film = dense(2 * h, "film", scale=0.1)
+        self.own, self.siblings, self.set_norm = dense(h, "own"), dense(h, "siblings", scale=0.5), norm("set_norm")
+        self.taste = dense(sum(config.widths), "taste", shared=True, scale=0.0)
+        self.trust = dense(2, "trust", shared=True, scale=0.01)
+        self.value_hidden, self.value_norm = dense(h, "value_hidden"), norm("value_norm")
+        self.value = dense(1, "value", scale=0.01)
+        self.advantage = dense(1, "advantage", scale=0.01)
+        self.click = dense(1, "click", scale=0.01)
+        self.dropout_seed = keras.random.SeedGenerator(config.seed)
+        self.noise_seed = keras.random.SeedGenerator(config.seed + 1)
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """See the class."""
+        present, content = inputs["present"], inputs["content"]
+        if training:
+            present = present * self._keep(present)
+            noise = keras.random.normal(ops.shape(content), seed=self.noise_seed)
+            content = content + self.config.content_noise * noise
+        available = ops.cast(inputs["available"], "float32")
+        content = content * self._spread(present)
+        hidden = self._fuse(content, present, inputs["record"])  # (M, B, K, H)
+        audience = ops.relu(self.audience_norm(self.audience(inputs["context"])))  # (M, B, H)
+        gamma, beta = ops.split(self.film(audience)[:, :, None, :], 2, axis=-1)
+        hidden = hidden * (1.0 + gamma) + beta
+        mean, peak = _pool(hidden, available)  # (M, B, H) each
+        around = self.siblings(ops.concatenate([mean, peak], axis=-1))[:, :, None, :]
+        scored = ops.relu(self.set_norm(self.own(hidden) + around))
+        summary = ops.relu(self.value_norm(self.value_hidden(ops.concatenate([audience, mean], axis=-1))))
+        match = self._match(content, inputs["context"], inputs["record"])
+        q = dueling(self.value(summary), self.advantage(scored)[..., 0] + match, available)
+        return {"q": q, "click_logit": self.click(scored)[..., 0] + match}
+
+    def _match(self, content: Any, context: Any, record: Any) -> Any:
+        """The wide path, (M, B, K): content weighed by what this audience likes, linear in both, plus the record.
+
+        How far content is trusted, and how far the record, is learned from the size of the record: a prior fades
+        as counts come in (Cheng et al. 2016, "Wide & Deep", with a gate).
+        """
+        taste = ops.einsum("bkp,mbp->mbk", content, self.taste(context))
+        trust = 2.0 * ops.sigmoid(self.trust(record[..., 1:]))  # (M, B, K, 2)
+        return taste * trust[..., 0] + record[None, ..., 0] * trust[..., 1]
+
+    def _spread(self, present: Any) -> Any:
+        """Presence (B, K, E) repeated over each encoder's columns, (B, K, P)."""
+        return ops.concatenate(
+            [ops.repeat(present[:, :, i : i + 1], width, axis=-1) for i, width in enumerate(self.config.widths)], axis=-1
+        )
+
+    def _fuse(self, content: Any, present: Any, record: Any) -> Any:
+        """Project each encoder, hide what is absent, join with the record: (M, B, K, H)."""
+        parts, start = [], 0
+        for i, width in enumerate(self.config.widths):
+            mask = present[None, :, :, i : i + 1]
+            parts.append(self.project_norm[i](self.project[i](content[:, :, start : start + width])) * mask)
+            start += width
+        extra = ops.concatenate([present, record], axis=-1)[None]
+        parts.append(ops.broadcast_to(extra, (self.config.members, *ops.shape(extra)[1:])))
+        return ops.relu(self.fuse_norm(self.fuse(ops.concatenate(parts, axis=-1))))
+
+    def _keep(self, present: Any) -> Any:
+        """Hide whole modalities for all siblings of a decision at once, as a catalogue without them would."""
+        shape = (ops.shape(present)[0], 1, present.shape[-1])
+        draw = keras.random.uniform(shape, seed=self.dropout_seed)
+        return ops.cast(draw >= self.config.modality_dropout, "float32")
+
+
+def _pool(hidden: Any, available: Any) -> tuple[Any, Any]:
+    """Mean and maximum over the available candidates: (M, B, K, H), (B, K) -> two of (M, B, H)."""
+    mask = available[None, :, :, None]
+    count = ops.maximum(ops.sum(mask, axis=2), 1.0)
+    mean = ops.sum(hidden * mask, axis=2) / count
+    peak = ops.max(ops.where(mask > 0, hidden, -1e9), axis=2)
+    return mean, ops.maximum(peak, -1e3)

@@ -1,0 +1,47 @@
+"""The offline test that follows every training: the agent against simple rules, and against itself made blind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from multimodal_dql.agent import Agent
+from multimodal_dql.evaluation.statistics import Comparison
+from multimodal_dql.features import Features
+from multimodal_dql.policies.base import First, Uniform
+from multimodal_dql.policies.dqn import DqnPolicy
+from multimodal_dql.simulation.audience import World
+from multimodal_dql.simulation.compare import compare, outcome, permuted
+
+__all__ = ["OfflineTest", "offline_test"]
+
+
+@dataclass(frozen=True)
+class OfflineTest:
+    """Results of `offline_test`.
+
+    Attributes:
+        comparisons: learned over first, learned over uniform.
+        control: learned over first with embeddings permuted among the variants; its interval should include 0.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    control: Comparison
+
+
+def offline_test(agent: Agent, world: World, encoded: Features, *, seed: int, sessions: int) -> OfflineTest:
+    """Measure the agent on stories it did not learn from, records hidden, in paired simulated sessions.
+
+    A story of the training catalogue is decided by the members that left it out; a new story by all.
+    """
+    item_ids = [item.item_id for item in encoded.catalogue.items]
+    learned = DqnPolicy(agent, known=agent.known(item_ids))
+    kwargs = {"seed": seed, "sessions": sessions}
+    outcomes = {
+        "learned": outcome(world, learned, **kwargs),
+        "first": outcome(world, First(), **kwargs),
+        "uniform": outcome(world, Uniform(), **kwargs),
+        "permuted": outcome(world, learned, seen=permuted(world.candidates, seed), **kwargs),
+    }
+    pairs = [("learned", "first"), ("learned", "uniform"), ("permuted", "first")]
+    first, uniform, control = compare(outcomes, pairs, item_ids)
+    return OfflineTest((first, uniform), control)

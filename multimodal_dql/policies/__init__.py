@@ -1,0 +1,1 @@
+"""Every policy behind one method: ``probabilities(state) -> (B, K)``."""

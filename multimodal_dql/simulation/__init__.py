@@ -1,0 +1,1 @@
+"""A simulated audience, and comparisons of policies in front of it."""

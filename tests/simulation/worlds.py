@@ -1,0 +1,40 @@
+"""Small worlds for tests: content drawn at random, no encoder involved."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from multimodal_dql.simulation.audience import Audience, AudienceConfig, World
+from multimodal_dql.state import Candidates, ContentProjection, EncoderProjection
+
+WIDTHS = (6, 6)
+
+
+def candidates(seed: int = 0, items: int = 12, sizes: tuple[int, int] = (2, 5)) -> Candidates:
+    rng = np.random.default_rng(seed)
+    count = rng.integers(sizes[0], sizes[1] + 1, items)
+    n, width = int(count.sum()), int(count.max())
+    table = np.full((items, width), n)
+    start = np.cumsum(count) - count
+    for i in range(items):
+        table[i, : count[i]] = np.arange(start[i], start[i] + count[i])
+    content = rng.standard_normal((n, sum(WIDTHS))).astype(np.float32)
+    pad = ((0, 1), (0, 0))
+    none = np.zeros(table.shape, dtype=np.int64)
+    present = np.ones((n, len(WIDTHS)), np.float32)
+    return Candidates(np.pad(content, pad), np.pad(present, pad), table, table < n, none, none)
+
+
+def projection() -> ContentProjection:
+    """One that fits `candidates`: two encoders, names and fingerprints of no importance."""
+    return ContentProjection(
+        tuple(
+            EncoderProjection(name, modality, "f", np.zeros(3, np.float32), np.zeros((3, width), np.float32))
+            for name, modality, width in zip(("t", "i"), ("text", "image"), WIDTHS, strict=True)
+        )
+    )
+
+
+def world(seed: int = 0, config: AudienceConfig | None = None, **kwargs: int) -> World:
+    c = candidates(seed, **kwargs)
+    return World.draw(Audience.draw(c, WIDTHS, seed, config), c, seed)

@@ -1,0 +1,114 @@
+"""Invariants of the network: order, padding, missing modalities, set size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multimodal_dql.network import CandidateQNetwork, NetworkConfig, dueling
+
+B, P, C, R = 4, 7, 5, 3
+WIDTHS = (4, 3)
+
+
+@pytest.fixture(scope="module")
+def network() -> CandidateQNetwork:
+    net = CandidateQNetwork(NetworkConfig(WIDTHS, C, R, hidden=16, members=3, seed=1))
+    net(batch(np.random.default_rng(0), 2))
+    # Heads start near zero; larger weights make a broken invariant visible.
+    rng = np.random.default_rng(1)
+    for variable in net.trainable_variables:
+        variable.assign(variable + 0.3 * rng.standard_normal(variable.shape).astype("float32"))
+    return net
+
+
+def batch(rng: np.random.Generator, k: int) -> dict[str, np.ndarray]:
+    return {
+        "content": rng.standard_normal((B, k, P)).astype("float32"),
+        "present": np.ones((B, k, len(WIDTHS)), "float32"),
+        "record": rng.standard_normal((B, k, R)).astype("float32"),
+        "context": rng.standard_normal((B, C)).astype("float32"),
+        "available": np.ones((B, k), bool),
+    }
+
+
+def q(network: CandidateQNetwork, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return network(inputs)["q"].numpy()
+
+
+def test_dueling_by_hand() -> None:
+    # V = 2; A = (1, 3, 100) with the third not available: mean of A is 2, so Q = (1, 3, ...).
+    out = np.asarray(dueling(np.array([[2.0]]), np.array([[1.0, 3.0, 100.0]]), np.array([[1.0, 1.0, 0.0]])))
+    np.testing.assert_allclose(out[0, :2], [1.0, 3.0])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 9))
+def test_permuting_candidates_permutes_q(network: CandidateQNetwork, seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    inputs, order = batch(rng, k), rng.permutation(k)
+    shuffled = {n: a[:, order] if n != "context" else a for n, a in inputs.items()}
+    np.testing.assert_allclose(q(network, inputs)[:, :, order], q(network, shuffled), atol=2e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(1, 5))
+def test_padding_changes_nothing(network: CandidateQNetwork, seed: int, k: int, padding: int) -> None:
+    rng = np.random.default_rng(seed)
+    inputs = batch(rng, k)
+    padded = dict(inputs)
+    for name in ("content", "present", "record"):
+        junk = 50 * rng.standard_normal((B, padding, inputs[name].shape[2])).astype("float32")
+        padded[name] = np.concatenate([inputs[name], junk], axis=1)
+    padded["available"] = np.concatenate([inputs["available"], np.zeros((B, padding), bool)], axis=1)
+    np.testing.assert_allclose(q(network, inputs), q(network, padded)[:, :, :k], atol=2e-5)
+
+
+def test_a_missing_modality_is_finite_and_differs(network: CandidateQNetwork) -> None:
+    inputs = batch(np.random.default_rng(3), 4)
+    whole = q(network, inputs)
+    for modality in range(len(WIDTHS)):
+        without = {**inputs, "present": inputs["present"].copy()}
+        without["present"][:, 1, modality] = 0.0
+        changed = q(network, without)
+        assert np.isfinite(changed).all()
+        assert (np.abs(changed - whole)[:, :, 1] > 1e-4).all()
+
+
+def test_what_an_absent_modality_would_hold_does_not_matter(network: CandidateQNetwork) -> None:
+    inputs = batch(np.random.default_rng(4), 3)
+    inputs["present"][:, :, 0] = 0.0
+    other = {**inputs, "content": inputs["content"].copy()}
+    other["content"][:, :, : WIDTHS[0]] = 9.0
+    np.testing.assert_allclose(q(network, inputs), q(network, other), atol=2e-5)
+
+
+@pytest.mark.parametrize("k", [1, 2, 20, 200])
+def test_any_number_of_candidates(network: CandidateQNetwork, k: int) -> None:
+    out = q(network, batch(np.random.default_rng(5), k))
+    assert out.shape == (3, B, k)
+    assert np.isfinite(out).all()
+
+
+def test_a_duplicated_candidate_gets_the_same_q(network: CandidateQNetwork) -> None:
+    inputs = batch(np.random.default_rng(6), 3)
+    twice = {n: np.concatenate([a, a[:, :1]], axis=1) if n != "context" else a for n, a in inputs.items()}
+    out = q(network, twice)
+    np.testing.assert_allclose(out[:, :, 0], out[:, :, 3], atol=2e-5)
+
+
+def test_members_differ_and_do_not_touch_each_other(network: CandidateQNetwork) -> None:
+    inputs = batch(np.random.default_rng(7), 3)
+    before = q(network, inputs)
+    assert not np.allclose(before[0], before[1])
+    kernel = network.fuse.kernel
+    kept = kernel.numpy()
+    changed = kept.copy()
+    changed[1] += 1.0
+    kernel.assign(changed)
+    after = q(network, inputs)
+    kernel.assign(kept)
+    np.testing.assert_array_equal(before[[0, 2]], after[[0, 2]])
+    assert not np.allclose(before[1], after[1])
