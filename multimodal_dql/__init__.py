@@ -34,7 +34,7 @@ _HOME = {
     "write_html": "multimodal_dql.report",
 }
 
-__all__ = ["__version__", *_HOME]
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:

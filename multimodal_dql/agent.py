@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
-from multimodal_dql.state import RECORD_WIDTH, ContentProjection, ContextField, ContextSpec, EncoderProjection, State
+from multimodal_dql.state import (
+    RECORD_WIDTH,
+    ContentProjection,
+    ContextField,
+    ContextSpec,
+    EncoderProjection,
+    State,
+)
 
 __all__ = ["SCHEMA_VERSION", "Agent", "Estimate", "Spread"]
 
@@ -51,7 +58,9 @@ class Spread:
     factor: tuple[float, ...] = (1.0,)
     story: tuple[float, ...] = (0.0,)
 
-    def variance(self, disagreement: NDArray[np.float64], impressions: NDArray[np.int64]) -> NDArray[np.float64]:
+    def variance(
+        self, disagreement: NDArray[np.float64], impressions: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Variance of a log click rate against its siblings, linear in log(1 + impressions) between the sizes."""
         return self._at(self.floor, impressions) + self._at(self.factor, impressions) * disagreement
 
@@ -107,7 +116,12 @@ class Agent:
 
     @classmethod
     def create(
-        cls, projection: ContentProjection, context: ContextSpec, base_rate: float, network: Mapping[str, Any], seed: int
+        cls,
+        projection: ContentProjection,
+        context: ContextSpec,
+        base_rate: float,
+        network: Mapping[str, Any],
+        seed: int,
     ) -> Agent:
         """A new agent with random weights; `network` overrides fields of `NetworkConfig`."""
         # On its first use TensorFlow tells stderr about the processor, in C++, where no setting reaches it.
@@ -115,7 +129,11 @@ class Agent:
             from multimodal_dql.network import CandidateQNetwork, NetworkConfig
 
             config = NetworkConfig(
-                widths=projection.widths, context_width=context.width, record_width=RECORD_WIDTH, seed=seed, **network
+                widths=projection.widths,
+                context_width=context.width,
+                record_width=RECORD_WIDTH,
+                seed=seed,
+                **network,
             )
             agent = cls(projection, context, CandidateQNetwork(config), base_rate)
             agent.estimate(_blank(config))  # builds the weights
@@ -183,7 +201,9 @@ class Agent:
         from safetensors.numpy import save as to_bytes
 
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"network/{v.path}": np.asarray(v.value) for v in self.network.weights if v.dtype == "float32"}
+        tensors = {
+            f"network/{v.path}": np.asarray(v.value) for v in self.network.weights if v.dtype == "float32"
+        }
         for e in self.projection.encoders:
             tensors[f"projection/{e.name}/mean"] = e.mean
             tensors[f"projection/{e.name}/components"] = np.ascontiguousarray(e.components)
@@ -196,7 +216,8 @@ class Agent:
             "spread": asdict(self.spread),
             "context": [asdict(f) for f in self.context.fields],
             "encoders": [
-                {"name": e.name, "modality": e.modality, "fingerprint": e.fingerprint} for e in self.projection.encoders
+                {"name": e.name, "modality": e.modality, "fingerprint": e.fingerprint}
+                for e in self.projection.encoders
             ],
             "fold": self.fold.tolist(),
             "item_ids": list(self.item_ids),
@@ -229,7 +250,9 @@ class Agent:
                 )
                 for e in config["encoders"]
             )
-            context = ContextSpec(tuple(ContextField(**{**f, "values": tuple(f["values"])}) for f in config["context"]))
+            context = ContextSpec(
+                tuple(ContextField(**{**f, "values": tuple(f["values"])}) for f in config["context"])
+            )
             network = {k: v for k, v in config["network"].items() if k in NETWORK_SETTINGS}
             agent = cls.create(
                 ContentProjection(encoders), context, config["base_rate"], network, config["network"]["seed"]
@@ -240,7 +263,7 @@ class Agent:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(
                 path=folder,
-                detail="is damaged or incomplete (its weights do not match its configuration); copy it again or train anew",
+                detail="is damaged or incomplete (weights and configuration do not match); copy it again or train anew",
                 detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
             ) from error
         agent.spread = Spread(**{name: tuple(values) for name, values in config["spread"].items()})

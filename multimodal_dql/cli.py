@@ -15,18 +15,27 @@ from multimodal_dql.terminal import announce, emit, language, progress, set_lang
 
 __all__ = ["app", "language"]
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Rank variants, and prove the choice offline.")
-encoders_app = typer.Typer(no_args_is_help=True, help="The models that turn pictures, texts and sounds into vectors.")
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Rank variants, and prove the choice offline."
+)
+encoders_app = typer.Typer(
+    no_args_is_help=True, help="The models that turn pictures, texts and sounds into vectors."
+)
 datasets_app = typer.Typer(no_args_is_help=True, help="Data sets, and the check of your own catalogue.")
 bench_app = typer.Typer(no_args_is_help=True, help="Measurements, each next to a reference.")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(bench_app, name="bench")
 
-CatalogueArg = Annotated[Path, typer.Argument(metavar="CATALOGUE", help="CSV, JSONL or Parquet, one row a variant.")]
+CatalogueArg = Annotated[
+    Path, typer.Argument(metavar="CATALOGUE", help="CSV, JSONL or Parquet, one row a variant.")
+]
 JsonOpt = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 LangOpt = Annotated[
-    str, typer.Option("--lang", callback=set_language, envvar="MULTIMODAL_DQL_LANG", help="en or zh.", is_eager=True)
+    str,
+    typer.Option(
+        "--lang", callback=set_language, envvar="MULTIMODAL_DQL_LANG", help="en or zh.", is_eager=True
+    ),
 ]
 SeedOpt = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")]
@@ -59,7 +68,7 @@ def _features(catalogue: Path, encoders: list[str], strict: bool) -> Any:
     announce(
         f"{len(encoded.catalogue.items)} stories, {len(encoded.catalogue.variants)} variants: "
         f"{encoded.encoded} embeddings made, {encoded.cached} from the cache, {encoded.seconds:.1f} s",
-        f"{len(encoded.catalogue.items)} 个故事，{len(encoded.catalogue.variants)} 个变体："
+        f"{len(encoded.catalogue.items)} 个条目，{len(encoded.catalogue.variants)} 个变体："
         f"新编码 {encoded.encoded} 个，缓存 {encoded.cached} 个，用时 {encoded.seconds:.1f} 秒",
     )
     for problem in encoded.skipped:
@@ -71,13 +80,17 @@ def _names(encoders: str) -> list[str]:
     """Split a list of encoder names; empty means a mistake."""
     names = [name.strip() for name in encoders.split(",") if name.strip()]
     if not names:
-        raise UsageError(detail="--encoders is empty; name at least one", detail_zh="--encoders 为空；请至少写一个名称")
+        raise UsageError(
+            detail="--encoders is empty; name at least one", detail_zh="--encoders 为空；请至少写一个名称"
+        )
     return names
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the run.")] = Path("demo-report"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the run.")] = Path(
+        "demo-report"
+    ),
     seed: SeedOpt = 0,
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of each policy.")] = 4000,
     json_output: JsonOpt = False,
@@ -94,7 +107,9 @@ def demo(
     run = out / "run"
     encoded = _features(build_demo(), list(DEFAULT_ENCODERS), strict=False)
     with progress() as tick:
-        agent, world, seconds = _timed(lambda: train(encoded, TrainConfig(seed=seed), run=run, progress=tick.training))
+        agent, world, seconds = _timed(
+            lambda: train(encoded, TrainConfig(seed=seed), run=run, progress=tick.training)
+        )
     ranking = rank(agent, encoded)
     test = offline_test(agent, world, encoded, seed=seed, sessions=sessions)
     page = write_html(
@@ -120,7 +135,11 @@ def demo(
         "control_over_first": {"uplift": control.uplift, "low": control.low, "high": control.high},
         "report": str(page),
     }
-    emit(json_output, result, lambda console: print_comparison(test.comparisons, console, language(), control=control))
+    emit(
+        json_output,
+        result,
+        lambda console: print_comparison(test.comparisons, console, language(), control=control),
+    )
     announce(f"open {page.resolve()} in a browser", f"请用浏览器打开 {page.resolve()}")
 
 
@@ -170,7 +189,9 @@ def train(
     encoders: EncodersOpt = DEFAULT_ENCODERS,
     iterations: Annotated[int, typer.Option(min=1, help="Rounds of simulate-then-learn.")] = 40,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Of Adam, at the start.")] = 2e-3,
-    discount: Annotated[float, typer.Option(min=0.0, max=0.999, help="Worth of a click one story later.")] = 0.8,
+    discount: Annotated[
+        float, typer.Option(min=0.0, max=0.999, help="Worth of a click one story later.")
+    ] = 0.8,
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of the test afterwards.")] = 4000,
     seed: SeedOpt = 0,
     strict: StrictOpt = False,
@@ -194,14 +215,18 @@ def train(
         "comparisons": [comparison_to_dict(c) for c in test.comparisons],
         "control": comparison_to_dict(test.control),
     }
-    emit(json_output, result, lambda c: print_comparison(test.comparisons, c, language(), control=test.control))
+    emit(
+        json_output, result, lambda c: print_comparison(test.comparisons, c, language(), control=test.control)
+    )
 
 
 @app.command()
 def rank(
     catalogue: CatalogueArg,
     agent: AgentOpt,
-    context: Annotated[list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="Fix the audience.")] = None,
+    context: Annotated[
+        list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="Fix the audience.")
+    ] = None,
     out: OutOpt = None,
     strict: StrictOpt = False,
     json_output: JsonOpt = False,
@@ -224,7 +249,10 @@ def rank(
         write_html(out / "index.html", ranking=ranking, catalogue=encoded.catalogue, lang=language())
         write_csv(ranking, out / "ranking.csv", encoded.catalogue, lang=language())
         _write_json(out / "ranking.json", result)
-        announce(f"wrote {out}/index.html, ranking.csv, ranking.json", f"已写入 {out}/index.html、ranking.csv、ranking.json")
+        announce(
+            f"wrote {out}/index.html, ranking.csv, ranking.json",
+            f"已写入 {out}/index.html、ranking.csv、ranking.json",
+        )
     emit(json_output, result, lambda console: print_ranking(ranking, encoded.catalogue, console, language()))
 
 
@@ -255,7 +283,9 @@ def simulate(
         "comparisons": [comparison_to_dict(c) for c in test.comparisons],
         "control": comparison_to_dict(test.control),
     }
-    emit(json_output, result, lambda c: print_comparison(test.comparisons, c, language(), control=test.control))
+    emit(
+        json_output, result, lambda c: print_comparison(test.comparisons, c, language(), control=test.control)
+    )
 
 
 @encoders_app.command("list")
@@ -277,7 +307,11 @@ def encoders_show(name: str, lang: LangOpt = "en") -> None:
     from multimodal_dql.encoders.registry import encoder_card, encoder_info
 
     info, card = encoder_info(name), encoder_card(name)
-    typer.echo(card.model_dump_json(indent=1) if card else f"{info.name}: a plug-in class, {info.modality}, {info.dim}")
+    typer.echo(
+        card.model_dump_json(indent=1)
+        if card
+        else f"{info.name}: a plug-in class, {info.modality}, {info.dim}"
+    )
 
 
 @encoders_app.command("fetch")
@@ -293,16 +327,20 @@ def encoders_fetch(names: list[str], lang: LangOpt = "en") -> None:
 @encoders_app.command("check")
 def encoders_check(name: str, json_output: JsonOpt = False, lang: LangOpt = "en") -> None:
     """Run the public checks on an encoder."""
-    from multimodal_dql.encoders.checks import iter_checks, samples_for
+    from multimodal_dql.encoders.checks import example_samples, iter_checks
     from multimodal_dql.encoders.registry import load_encoder
 
     encoder = load_encoder(name)
-    samples = samples_for(encoder.modality)
+    samples = example_samples(encoder.modality)
     passed = []
     for check in iter_checks():
         check(encoder, samples)
-        passed.append(check.__name__)
-    emit(json_output, {"encoder": name, "passed": passed}, lambda c: c.print(table(("check",), [(p,) for p in passed])))
+        passed.append(check.name)
+    emit(
+        json_output,
+        {"encoder": name, "passed": passed},
+        lambda c: c.print(table(("check",), [(p,) for p in passed])),
+    )
 
 
 @datasets_app.command("list")
@@ -349,5 +387,3 @@ def bench_encode(json_output: JsonOpt = False, lang: LangOpt = "en") -> None:
         for name, rate in result[modality].items()
     ]
     emit(json_output, result, lambda c: c.print(table(("modality", "what", "items/s", "reference"), rows)))
-
-

@@ -103,7 +103,11 @@ class UsageError(InputError):
 
     def text(self, lang: Lang) -> str:
         """The message in `lang`."""
-        return str(self.fields.get("detail_zh") if lang == "zh" and "detail_zh" in self.fields else self.fields["detail"])
+        return str(
+            self.fields.get("detail_zh")
+            if lang == "zh" and "detail_zh" in self.fields
+            else self.fields["detail"]
+        )
 
 
 class UnknownNameError(InputError):
@@ -197,7 +201,11 @@ class Problem:
 
     def text(self, lang: Lang = "en") -> str:
         """One line in `lang`: the place, then the finding with its cure."""
-        return f"{self.where}：{self.error.text(lang)}" if lang == "zh" else f"{self.where}: {self.error.text(lang)}"
+        return (
+            f"{self.where}：{self.error.text(lang)}"
+            if lang == "zh"
+            else f"{self.where}: {self.error.text(lang)}"
+        )
 
 
 class RowFault(InputError):

@@ -83,7 +83,11 @@ def _blocks(agent: Agent) -> list[_Block]:
 
 
 def _effects(
-    agent: Agent, candidates: Candidates, contexts: NDArray[np.float32], block: _Block, known: NDArray[np.int64]
+    agent: Agent,
+    candidates: Candidates,
+    contexts: NDArray[np.float32],
+    block: _Block,
+    known: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Click rate as it is, against one with the modality replaced by its siblings' mean, minus 1: (items, K)."""
     items, slots = np.nonzero(candidates.available)
@@ -96,7 +100,9 @@ def _effects(
     mean = (content[:, :, block.columns] * seen).sum(1) / np.maximum(seen.sum(1), 1.0)
     changed = content.copy()
     changed[own[:, None], slots[:, None], block.columns[None]] = mean
-    record = record_features(candidates.impressions, candidates.clicks, candidates.available, agent.base_rate)[items]
+    record = record_features(
+        candidates.impressions, candidates.clicks, candidates.available, agent.base_rate
+    )[items]
     voters = agent.left_out(known)[:, items]
 
     def rate(block_content: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -104,7 +110,12 @@ def _effects(
         for context in contexts:
             shape = (len(items), len(context))
             state = State(
-                block_content, present, record, np.broadcast_to(context, shape), candidates.available[items], items
+                block_content,
+                present,
+                record,
+                np.broadcast_to(context, shape),
+                candidates.available[items],
+                items,
             )
             found = agent.estimate(state).click_rate[:, own, slots]
             total += (found * voters).sum(0) / voters.sum(0)
@@ -116,8 +127,8 @@ def _effects(
 
 
 def _percent(effect: float) -> str:
-    """A signed percentage with a typographic minus."""
-    return f"{effect * 100:+.0f} %".replace("-", "\N{MINUS SIGN}")
+    """A signed percentage with a typographic minus, as the report writes it."""
+    return f"{effect * 100:+.0f}%".replace("-", "\N{MINUS SIGN}")
 
 
 def _modality_reason(modality: str, effect: float) -> Reason:
@@ -126,11 +137,13 @@ def _modality_reason(modality: str, effect: float) -> Reason:
         kind="modality",
         effect=effect,
         en=f"Its {en}: {_percent(effect)} clicks compared with an average {en} of this story",
-        zh=f"{zh}：与本篇的平均{zh}相比，点击 {_percent(effect)}",
+        zh=f"{zh}：与该条目的平均{zh}相比，点击 {_percent(effect)}",
     )
 
 
-def _neighbour(agent: Agent, candidates: Candidates, i: int, k: int, block: _Block, item_id: str) -> Reason | None:
+def _neighbour(
+    agent: Agent, candidates: Candidates, i: int, k: int, block: _Block, item_id: str
+) -> Reason | None:
     """The known winner of another story that stands out from its siblings in the same direction."""
     if not agent.winners or not candidates.present[candidates.table[i, k], block.encoders[0]]:
         return None
@@ -154,7 +167,7 @@ def _neighbour(agent: Agent, candidates: Candidates, i: int, k: int, block: _Blo
         kind="neighbour",
         effect=float(best["lift"]),
         en=f"Its {en} stands out like that of “{title}”, which won its story with {_percent(best['lift'])} clicks",
-        zh=f"{zh}的特点与“{title}”相近，后者在其故事中胜出，点击 {_percent(best['lift'])}",
+        zh=f"{zh}的特点与“{title}”相近，后者在其条目中胜出，点击 {_percent(best['lift'])}",
     )
 
 
@@ -167,5 +180,5 @@ def _record_reason(clicks: int, impressions: int, siblings: tuple[object, ...]) 
         kind="record",
         effect=effect,
         en=f"Its own record: {clicks:,} clicks of {impressions:,} impressions, {_percent(effect)} against the story",
-        zh=f"自身记录：{impressions:,} 次展示，{clicks:,} 次点击，与本篇整体相比 {_percent(effect)}",
+        zh=f"自身记录：{impressions:,} 次展示，{clicks:,} 次点击，与该条目整体相比 {_percent(effect)}",
     )

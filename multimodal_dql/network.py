@@ -61,7 +61,9 @@ def dueling(value: Any, advantage: Any, available: Any) -> Any:
 class MemberDense(keras.layers.Layer):
     """A dense layer for each of M members: (M, ..., I) or shared (..., I) -> (M, ..., units)."""
 
-    def __init__(self, units: int, members: int, *, shared: bool = False, scale: float = 2.0, seed: int = 0, **kw: Any) -> None:
+    def __init__(
+        self, units: int, members: int, *, shared: bool = False, scale: float = 2.0, seed: int = 0, **kw: Any
+    ) -> None:
         super().__init__(**kw)
         self.units, self.members, self.shared, self.scale, self.seed = units, members, shared, scale, seed
 
@@ -69,7 +71,9 @@ class MemberDense(keras.layers.Layer):
         """Variance-scaling kernels (He et al. 2015 at scale 2), zero biases."""
         fan_in = int(input_shape[-1] or 0)
         init = keras.initializers.RandomNormal(stddev=(self.scale / max(fan_in, 1)) ** 0.5, seed=self.seed)
-        self.kernel = self.add_weight(name="kernel", shape=(self.members, fan_in, self.units), initializer=init)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(self.members, fan_in, self.units), initializer=init
+        )
         self.bias = self.add_weight(name="bias", shape=(self.members, self.units), initializer="zeros")
 
     def call(self, x: Any) -> Any:
@@ -125,7 +129,11 @@ class CandidateQNetwork(keras.Model):
         self.fuse, self.fuse_norm = dense(h, "fuse"), norm("fuse_norm")
         self.audience, self.audience_norm = dense(h, "audience", shared=True), norm("audience_norm")
         self.film = dense(2 * h, "film", scale=0.1)
-        self.own, self.siblings, self.set_norm = dense(h, "own"), dense(h, "siblings", scale=0.5), norm("set_norm")
+        self.own, self.siblings, self.set_norm = (
+            dense(h, "own"),
+            dense(h, "siblings", scale=0.5),
+            norm("set_norm"),
+        )
         self.taste = dense(sum(config.widths), "taste", shared=True, scale=0.0)
         self.trust = dense(2, "trust", shared=True, scale=0.01)
         self.value_hidden, self.value_norm = dense(h, "value_hidden"), norm("value_norm")
@@ -169,7 +177,11 @@ class CandidateQNetwork(keras.Model):
     def _spread(self, present: Any) -> Any:
         """Presence (B, K, E) repeated over each encoder's columns, (B, K, P)."""
         return ops.concatenate(
-            [ops.repeat(present[:, :, i : i + 1], width, axis=-1) for i, width in enumerate(self.config.widths)], axis=-1
+            [
+                ops.repeat(present[:, :, i : i + 1], width, axis=-1)
+                for i, width in enumerate(self.config.widths)
+            ],
+            axis=-1,
         )
 
     def _fuse(self, content: Any, present: Any, record: Any) -> Any:

@@ -35,13 +35,12 @@ def offline_test(agent: Agent, world: World, encoded: Features, *, seed: int, se
     """
     item_ids = [item.item_id for item in encoded.catalogue.items]
     learned = DqnPolicy(agent, known=agent.known(item_ids))
-    kwargs = {"seed": seed, "sessions": sessions}
     outcomes = {
-        "learned": outcome(world, learned, **kwargs),
-        "first": outcome(world, First(), **kwargs),
-        "uniform": outcome(world, Uniform(), **kwargs),
-        "permuted": outcome(world, learned, seen=permuted(world.candidates, seed), **kwargs),
+        policy.name: outcome(world, policy, seed=seed, sessions=sessions)
+        for policy in (learned, First(), Uniform())
     }
+    blind = permuted(world.candidates, seed)
+    outcomes["permuted"] = outcome(world, learned, seed=seed, sessions=sessions, seen=blind)
     pairs = [("learned", "first"), ("learned", "uniform"), ("permuted", "first")]
     first, uniform, control = compare(outcomes, pairs, item_ids)
     return OfflineTest((first, uniform), control)

@@ -41,13 +41,19 @@ class Belief:
     """
 
     def __init__(
-        self, q: NDArray[np.float64], log_rate: NDArray[np.float64], own: NDArray[np.float64], story: NDArray[np.float64]
+        self,
+        q: NDArray[np.float64],
+        log_rate: NDArray[np.float64],
+        own: NDArray[np.float64],
+        story: NDArray[np.float64],
     ) -> None:
         self.q, self.log_rate = q, log_rate
         self.own_sd, self.total_sd = np.sqrt(own), np.sqrt(own + story)
 
 
-def believe(agent: Agent, candidates: Candidates, contexts: NDArray[np.float32], known: NDArray[np.int64]) -> Belief:
+def believe(
+    agent: Agent, candidates: Candidates, contexts: NDArray[np.float32], known: NDArray[np.int64]
+) -> Belief:
     """Ask the members about every item, in front of `contexts` (users, C).
 
     Args:
@@ -61,7 +67,9 @@ def believe(agent: Agent, candidates: Candidates, contexts: NDArray[np.float32],
     record = record_features(candidates.impressions, candidates.clicks, candidates.available, agent.base_rate)
     q, rate = np.zeros((2, agent.members, *candidates.available.shape))
     for context in contexts:
-        found = agent.estimate(candidates.state(items, np.broadcast_to(context, (len(items), len(context))), record))
+        found = agent.estimate(
+            candidates.state(items, np.broadcast_to(context, (len(items), len(context))), record)
+        )
         q += np.where(candidates.available, found.q, 0.0) / len(contexts)
         rate += found.click_rate / len(contexts)
     voters = agent.left_out(known)[:, :, None] & candidates.available[None]
@@ -105,7 +113,13 @@ def verdict(probability: NDArray[np.float64]) -> Verdict:
     return "lean" if first >= 0.5 and first >= 2 * second else "no_clear_winner"
 
 
-def rank(agent: Agent, features: Features, context: Mapping[str, float] | None = None, *, shown: Mapping[str, str] | None = None) -> Ranking:
+def rank(
+    agent: Agent,
+    features: Features,
+    context: Mapping[str, float] | None = None,
+    *,
+    shown: Mapping[str, str] | None = None,
+) -> Ranking:
     """Rank every item of an encoded catalogue.
 
     Args:
@@ -123,7 +137,8 @@ def rank(agent: Agent, features: Features, context: Mapping[str, float] | None =
     belief = believe(agent, candidates, contexts, known)
     why = reasons(agent, features, candidates, contexts, known)
     items = tuple(
-        _ranked(i, item, belief, candidates.available[i], why[i]) for i, item in enumerate(features.catalogue.items)
+        _ranked(i, item, belief, candidates.available[i], why[i])
+        for i, item in enumerate(features.catalogue.items)
     )
     return Ranking(
         items=items,
@@ -175,5 +190,3 @@ def _facts(agent: Agent) -> dict[str, Any]:
         "iterations": training.get("iterations", "?"),
         "run": agent.facts.get("run", "-"),
     }
-
-

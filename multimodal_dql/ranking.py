@@ -76,7 +76,8 @@ class RankedItem:
 
     Attributes:
         item_id: as in the catalogue.
-        verdict: ``winner`` (probability of being best at least .8), ``lean`` (at least .5 and twice the second), else ``no_clear_winner``.
+        verdict: ``winner`` (probability of being best at least .8), ``lean`` (at least .5 and twice the second), else
+            ``no_clear_winner``.
         variants: best first.
     """
 

@@ -154,7 +154,8 @@ class ContentProjection:
                     path=f"encoder '{info.name}'",
                     detail=f"has changed since the agent was trained (dimension {info.dim}, then "
                     f"{projection.mean.shape[0]}); train the agent again",
-                    detail_zh=f"在代理训练之后已改变（现在 {info.dim} 维，当时 {projection.mean.shape[0]} 维）；请重新训练",
+                    detail_zh=f"在代理训练之后已改变（现在 {info.dim} 维，当时 {projection.mean.shape[0]} 维）；"
+                    "请重新训练",
                 )
             seen = features.present[info.name]
             block = (features.vectors[info.name] - projection.mean) @ projection.components
@@ -211,7 +212,9 @@ def record_features(impressions: Int, clicks: Int, available: Bool, base_rate: f
     """
     n = np.where(available, impressions, 0).astype(np.float64)
     s = np.where(available, clicks, 0).astype(np.float64)
-    pooled = (s.sum(-1, keepdims=True) + PRIOR_IMPRESSIONS * base_rate) / (n.sum(-1, keepdims=True) + PRIOR_IMPRESSIONS)
+    pooled = (s.sum(-1, keepdims=True) + PRIOR_IMPRESSIONS * base_rate) / (
+        n.sum(-1, keepdims=True) + PRIOR_IMPRESSIONS
+    )
     rate = (s + PRIOR_IMPRESSIONS * pooled) / (n + PRIOR_IMPRESSIONS)
     gap = np.log(rate / (1 - rate)) - np.log(pooled / (1 - pooled))
     spread = np.sqrt(PRIOR_IMPRESSIONS / (n + PRIOR_IMPRESSIONS))
@@ -296,7 +299,9 @@ class ContextField:
         """Read a value: the index of a category, or a number in range. Raises `InputError` with the cure."""
         if self.kind == "category":
             if text not in self.values:
-                raise UnknownNameError(kind=f"value of '{self.name}'", kind_zh=f" {self.name} 取值", name=text, known=self.values)
+                raise UnknownNameError(
+                    kind=f"value of '{self.name}'", kind_zh=f" {self.name} 取值", name=text, known=self.values
+                )
             return float(self.values.index(text))
         try:
             value = float(text)

@@ -99,10 +99,14 @@ def print_quality(report: QualityReport, console: Console, lang: Lang) -> None:
     """Counts, then findings, errors first."""
     zh = lang == "zh"
     heads = ("模态", "有", "缺", "重复") if zh else ("modality", "present", "missing", "duplicates")
-    rows = [(m, report.present[m], report.missing[m], report.duplicates[m]) for m in ("image", "caption", "audio")]
+    rows = [
+        (m, report.present[m], report.missing[m], report.duplicates[m]) for m in ("image", "caption", "audio")
+    ]
     console.print(table(heads, rows))
     for problem in report.problems:
-        mark = {"error": "必须修改" if zh else "must fix", "warning": "请留意" if zh else "look at"}[problem.severity]
+        mark = {"error": "必须修改" if zh else "must fix", "warning": "请留意" if zh else "look at"}[
+            problem.severity
+        ]
         console.print(f"{mark}: {problem.text(lang)}", markup=False, highlight=False, soft_wrap=True)
     if not report.problems:
         console.print("没有发现问题" if zh else "nothing to mend")

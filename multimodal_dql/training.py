@@ -31,6 +31,8 @@ __all__ = ["TrainConfig", "double_q_target", "read_audience", "read_metrics", "t
 
 AUDIENCE_FILE = "audience.json"
 METRICS_FILE = "metrics.jsonl"
+LARGEST_Q = 1e4
+"""In average clicks; a visit of 8 stories earns about 8, a thousand times that is no estimate any more."""
 
 Progress = Callable[[int, int, dict[str, float]], None]
 
@@ -215,13 +217,18 @@ def train_in_world(
                 record_rng=rng,
             )
             replay.add(_transitions(steps, world, config))
+            good = agent.network.get_weights()
             row = learner.learn(replay.sample(rng, (config.updates, config.batch)))
-            row |= {"epsilon": policy.epsilon, "click_rate": float(steps.click_probability[steps.active].mean())}
-            if not all(math.isfinite(v) for v in row.values()) or row["q_largest"] > 1e4:
-                raise _diverged(i, row, run)
+            row |= {
+                "epsilon": policy.epsilon,
+                "click_rate": float(steps.click_probability[steps.active].mean()),
+            }
+            if _diverged(row, agent):
+                agent.network.set_weights(good)
+                if run is not None:
+                    agent.save(run)
+                raise _divergence(i, row, run)
             metrics.write(i, row)
-            if run is not None and i % 10 == 0:
-                agent.save(run)
             if progress:
                 progress(i + 1, config.iterations, row)
     agent.spread = calibrate(agent, world, rng)
@@ -230,7 +237,14 @@ def train_in_world(
     return agent
 
 
-def _diverged(iteration: int, row: dict[str, float], run: Path | None) -> TrainingError:
+def _diverged(row: dict[str, float], agent: Agent) -> bool:
+    """Whether a number is not finite, or Q is far above anything a visit can earn."""
+    weights = agent.network.get_weights()
+    finite = all(math.isfinite(v) for v in row.values()) and all(np.isfinite(w).all() for w in weights)
+    return not finite or row["q_largest"] > LARGEST_Q
+
+
+def _divergence(iteration: int, row: dict[str, float], run: Path | None) -> TrainingError:
     """The message for a run that must stop."""
     shown = ", ".join(f"{k} {v:.3g}" for k, v in row.items() if k in ("loss", "q_largest", "gradient_norm"))
     kept = f"; the last good weights are in {run}" if run is not None else ""
@@ -294,7 +308,9 @@ class _Learner:
         self.target.set_weights(self.online.get_weights())
         total = config.iterations * config.updates
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, total, alpha=0.1)
-        self.optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
+        self.optimizer = keras.optimizers.AdamW(
+            rate, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
+        )
         self.optimizer.build(self.online.trainable_variables)
         # Embeddings live in the graph once; a transition names its story and gathers them.
         c = world.candidates

@@ -77,7 +77,9 @@ def test_the_audience_can_be_fixed(agent: Agent) -> None:
     fixed = agent.context.parse(["device=tablet", "hour=3"])
     contexts = agent.contexts(fixed)
     expected = agent.context.fields[0].width
-    np.testing.assert_array_equal(contexts[:, expected : expected + 3], np.tile([0, 0, 1], (len(contexts), 1)))
+    np.testing.assert_array_equal(
+        contexts[:, expected : expected + 3], np.tile([0, 0, 1], (len(contexts), 1))
+    )
     ranking = rank(agent, encoded(items=12), fixed, shown={"device": "tablet", "hour": "3"})
     assert ranking.context == {"device": "tablet", "hour": "3"}
 

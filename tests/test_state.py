@@ -11,7 +11,13 @@ from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
 from multimodal_dql.encoders.base import EncoderInfo
 from multimodal_dql.errors import RunError, UnknownNameError, UsageError
 from multimodal_dql.features import Features
-from multimodal_dql.state import ContentProjection, ContextField, ContextSpec, candidate_table, record_features
+from multimodal_dql.state import (
+    ContentProjection,
+    ContextField,
+    ContextSpec,
+    candidate_table,
+    record_features,
+)
 
 
 def encoded(seed: int = 0, items: int = 6, dim: int = 8, name: str = "e", fingerprint: str = "f") -> Features:
@@ -37,7 +43,9 @@ def encoded(seed: int = 0, items: int = 6, dim: int = 8, name: str = "e", finger
 
 def test_no_record_reads_nothing_known() -> None:
     zero = np.zeros((1, 3), dtype=np.int64)
-    np.testing.assert_allclose(record_features(zero, zero, np.ones((1, 3), bool), 0.02), [[[0, 1, 0]] * 3], atol=1e-7)
+    np.testing.assert_allclose(
+        record_features(zero, zero, np.ones((1, 3), bool), 0.02), [[[0, 1, 0]] * 3], atol=1e-7
+    )
 
 
 def test_record_by_hand() -> None:
@@ -82,7 +90,11 @@ def test_the_order_of_the_rows_does_not_change_the_projection() -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"name": "other"}, "trained with e"), ({"dim": 9}, "dimension 9"), ({"fingerprint": "g"}, "has changed")],
+    [
+        ({"name": "other"}, "trained with e"),
+        ({"dim": 9}, "dimension 9"),
+        ({"fingerprint": "g"}, "has changed"),
+    ],
 )
 def test_other_encoders_are_refused(change: dict[str, object], said: str) -> None:
     projection = ContentProjection.fit(encoded())

@@ -44,7 +44,9 @@ def trained() -> tuple[Agent, World]:
 def test_it_beats_chance_on_stories_it_did_not_learn_from(trained: tuple[Agent, World]) -> None:
     agent, w = trained
     unseen = DqnPolicy(agent, known=np.arange(40))
-    found = {n: outcome(w, p, seed=0, sessions=1500) for n, p in (("q", unseen), ("u", Uniform()), ("f", First()))}
+    found = {
+        n: outcome(w, p, seed=0, sessions=1500) for n, p in (("q", unseen), ("u", Uniform()), ("f", First()))
+    }
     over_uniform, over_first = compare(found, [("q", "u"), ("q", "f")], [str(i) for i in range(40)])
     assert over_uniform.low > 0
     assert over_first.uplift > 0
@@ -93,7 +95,9 @@ def test_without_a_future_q_is_the_next_click() -> None:
     """Discount 0, no taste, no fatigue: Q of a training story is its click probability, to 15 % of the spread."""
     config = AudienceConfig(content_share=1.0, taste_sd=1e-6, fatigue=0.0, within_sd=0.5, story_sd=0.0)
     w = world(2, config, items=6)
-    settings = replace(SMALL, discount=0.0, iterations=80, updates=12, folds=1, content_noise=0.0, modality_dropout=0.0)
+    settings = replace(
+        SMALL, discount=0.0, iterations=80, updates=12, folds=1, content_noise=0.0, modality_dropout=0.0
+    )
     agent = train_in_world(w, projection(), replace(settings, folds=2, members=2))
     c = w.candidates
     record = np.zeros((6, c.size, 3), np.float32)

@@ -56,13 +56,17 @@ class First(Policy):
         return out
 
 
-def epsilon_floor(p: NDArray[np.float64], available: NDArray[np.bool_], epsilon: float) -> NDArray[np.float64]:
+def epsilon_floor(
+    p: NDArray[np.float64], available: NDArray[np.bool_], epsilon: float
+) -> NDArray[np.float64]:
     """Mix `p` (B, K) with the uniform policy, so that no available candidate has less than epsilon / K."""
     uniform = available / available.sum(axis=1, keepdims=True)
     return np.asarray((1.0 - epsilon) * p + epsilon * uniform)
 
 
-def choose(policy: Policy, state: State, u: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def choose(
+    policy: Policy, state: State, u: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Draw an action for each decision by inverting the cumulated probabilities at `u`.
 
     Args:
@@ -80,7 +84,9 @@ def choose(policy: Policy, state: State, u: NDArray[np.float64]) -> tuple[NDArra
     if p.shape != state.available.shape:
         raise PolicyError(name=policy.name, detail=f"returned shape {p.shape}, not {state.available.shape}")
     if np.any(~np.isfinite(p)) or np.any(p < 0) or np.any(np.abs(p.sum(axis=1) - 1.0) > 1e-6):
-        raise PolicyError(name=policy.name, detail="returned probabilities that are negative or do not sum to 1")
+        raise PolicyError(
+            name=policy.name, detail="returned probabilities that are negative or do not sum to 1"
+        )
     if np.any(p[~state.available] > 0):
         raise PolicyError(name=policy.name, detail="put probability on a candidate that is not available")
     cumulated = np.cumsum(p, axis=1)

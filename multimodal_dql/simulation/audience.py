@@ -1,8 +1,8 @@
 """A simulated audience: users with tastes in embedding space who look, click, stay a while, and leave.
 
-What is true of an audience and of a variant (`Audience`, `World`) is drawn once from a seed; what happens in a session is drawn from a counter-based
-stream keyed by seed and session (Philox, Salmon et al. 2011), so that the same session meets the same user and the
-same luck under every policy and in every batch size.
+What is true of an audience and of a variant (`Audience`, `World`) is drawn once from a seed; what happens in a session
+is drawn from a counter-based stream keyed by seed and session (Philox, Salmon et al. 2011), so that the same session
+meets the same user and the same luck under every policy and in every batch size.
 
 Shape letters: ``N`` variants, ``P`` content width, ``S`` sessions, ``T`` steps, ``G`` segments.
 """
@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from multimodal_dql.state import Candidates, ContextField, ContextSpec
 
-__all__ = ["CONTEXT", "DEVICES", "SEGMENTS", "Audience", "AudienceConfig", "Luck", "World", "draw_luck", "typical_users"]
+__all__ = [
+    "CONTEXT",
+    "DEVICES",
+    "SEGMENTS",
+    "Audience",
+    "AudienceConfig",
+    "Luck",
+    "World",
+    "draw_luck",
+    "typical_users",
+]
 
 Array = NDArray[np.float64]
 
@@ -119,15 +129,21 @@ class Audience:
 
         content = direction(np.sqrt(config.content_share) * config.within_sd)
         clickbait = direction(1.0)
-        taste = np.stack([direction(np.sqrt(1.0 - config.personal_share) * config.taste_sd) for _ in SEGMENTS])
-        spread = np.sqrt(sum(_within_sd(column, item) ** 2 for column in (z * fade).T))
+        taste = np.stack(
+            [direction(np.sqrt(1.0 - config.personal_share) * config.taste_sd) for _ in SEGMENTS]
+        )
+        spread = float(np.sqrt(sum(_within_sd(column, item) ** 2 for column in (z * fade).T)))
         personal = fade / max(spread, 1e-9) * np.sqrt(config.personal_share) * config.taste_sd
         return cls(config, widths, content, clickbait, taste - taste.mean(axis=0), personal)
 
     def to_json(self) -> str:
         """The audience as text, to be read by `from_json`."""
         return json.dumps(
-            {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(self).items() if k != "config"}
+            {
+                k: v.tolist() if isinstance(v, np.ndarray) else v
+                for k, v in vars(self).items()
+                if k != "config"
+            }
             | {"config": asdict(self.config)}
         )
 
@@ -135,7 +151,9 @@ class Audience:
     def from_json(cls, text: str) -> Audience:
         """Read what `to_json` wrote. Raises ValueError, KeyError or TypeError when it is something else."""
         data = json.loads(text)
-        arrays = {name: np.asarray(data[name], np.float64) for name in ("content", "clickbait", "taste", "personal")}
+        arrays = {
+            name: np.asarray(data[name], np.float64) for name in ("content", "clickbait", "taste", "personal")
+        }
         return cls(AudienceConfig(**data["config"]), tuple(data["widths"]), **arrays)
 
 
@@ -166,7 +184,12 @@ class World:
         config = audience.config
         rng = np.random.Generator(np.random.Philox(key=[seed, 5]))
         z = candidates.content.astype(np.float64)
-        luck = rng.standard_t(4, size=len(z)) / np.sqrt(2.0) * np.sqrt(1.0 - config.content_share) * config.within_sd
+        luck = (
+            rng.standard_t(4, size=len(z))
+            / np.sqrt(2.0)
+            * np.sqrt(1.0 - config.content_share)
+            * config.within_sd
+        )
         story = rng.standard_normal(len(candidates.table)) * config.story_sd
         base = np.log(config.base_click_rate / (1 - config.base_click_rate))
         clickbait = z @ audience.clickbait
@@ -188,7 +211,7 @@ def _within_sd(values: Array, item: NDArray[np.int64]) -> float:
     v, g = values[kept], item[kept]
     counts = np.bincount(g)
     means = np.bincount(g, weights=v) / np.maximum(counts, 1)
-    freedom = max(len(v) - np.count_nonzero(counts), 1)
+    freedom = max(len(v) - int(np.count_nonzero(counts)), 1)
     return float(np.sqrt(np.sum((v - means[g]) ** 2) / freedom))
 
 
@@ -221,9 +244,7 @@ class Luck:
     leave: Array
 
 
-def draw_luck(
-    seed: int, first: int, sessions: int, steps: int, width: int, items: NDArray[np.int64]
-) -> Luck:
+def draw_luck(seed: int, first: int, sessions: int, steps: int, width: int, items: NDArray[np.int64]) -> Luck:
     """Draw the luck of sessions ``first .. first + sessions``.
 
     Each session owns a fixed block of the Philox counter, so its numbers do not depend on the batch it is in.
@@ -263,7 +284,9 @@ def typical_users(seed: int, users: int = 256) -> Array:
     """Users at the start of a session, one row a user, one column a field of `CONTEXT`."""
     luck = draw_luck(seed, 0, users, 1, 0, np.zeros(1, dtype=np.int64))
     start = np.zeros(users)
-    return np.stack([luck.segment, luck.device, luck.hour, luck.returning, start, start], axis=1).astype(np.float64)
+    return np.stack([luck.segment, luck.device, luck.hour, luck.returning, start, start], axis=1).astype(
+        np.float64
+    )
 
 
 def _without_repetition(u: Array, n: int) -> NDArray[np.int64]:

@@ -43,7 +43,9 @@ class Outcome:
         return self.clicks / self.sessions
 
 
-def outcome(world: World, policy: Policy, *, seed: int, sessions: int, seen: Candidates | None = None) -> Outcome:
+def outcome(
+    world: World, policy: Policy, *, seed: int, sessions: int, seen: Candidates | None = None
+) -> Outcome:
     """Run `policy` over every story of `world`, records hidden."""
     n = len(world.candidates.table)
     impressions, clicks = np.zeros(n), np.zeros(n)

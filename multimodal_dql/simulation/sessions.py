@@ -46,7 +46,11 @@ class Steps:
 
 
 def synthetic_records(
-    world: World, items: NDArray[np.int64], rng: np.random.Generator, hidden: float = 0.5, most: float = 20_000.0
+    world: World,
+    items: NDArray[np.int64],
+    rng: np.random.Generator,
+    hidden: float = 0.5,
+    most: float = 20_000.0,
 ) -> NDArray[np.float32]:
     """Records that variants might have when a decision on `items` (B,) falls: (B, K, R).
 
@@ -55,7 +59,9 @@ def synthetic_records(
     """
     available = world.candidates.available[items]
     rate = 1.0 / (1.0 + np.exp(-world.appeal[world.candidates.table[items]]))
-    n = np.exp(rng.uniform(np.log(50.0), np.log(most), size=(len(items), 1))) / available.sum(axis=1, keepdims=True)
+    n = np.exp(rng.uniform(np.log(50.0), np.log(most), size=(len(items), 1))) / available.sum(
+        axis=1, keepdims=True
+    )
     n = np.where((rng.random((len(items), 1)) < hidden) | ~available, 0.0, n).astype(np.int64)
     return record_features(n, rng.binomial(n, rate), available, world.config.base_click_rate)
 

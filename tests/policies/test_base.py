@@ -65,7 +65,12 @@ def test_an_unavailable_candidate_is_never_drawn(seed: int, k: int) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "said"),
-    [([[0.5, 0.4]], "sum to 1"), ([[1.5, -0.5]], "negative"), ([[np.nan, 1.0]], "negative"), ([[1.0]], "shape")],
+    [
+        ([[0.5, 0.4]], "sum to 1"),
+        ([[1.5, -0.5]], "negative"),
+        ([[np.nan, 1.0]], "negative"),
+        ([[1.0]], "shape"),
+    ],
 )
 def test_broken_policies_are_refused(rows: list[list[float]], said: str) -> None:
     with pytest.raises(PolicyError, match=said):

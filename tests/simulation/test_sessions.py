@@ -64,11 +64,16 @@ def test_fatigue_lowers_later_clicks_and_only_those() -> None:
 
 def test_without_taste_every_user_is_alike() -> None:
     w = world()
-    audience = replace(w.audience, taste=np.zeros_like(w.audience.taste), personal=np.zeros_like(w.audience.personal))
+    audience = replace(
+        w.audience, taste=np.zeros_like(w.audience.taste), personal=np.zeros_like(w.audience.personal)
+    )
     steps = run(changed(replace(w, audience=audience), fatigue=0.0))
     seen: dict[tuple[int, int], float] = {}
     for item, action, p in zip(
-        steps.item[steps.active], steps.action[steps.active], steps.click_probability[steps.active], strict=True
+        steps.item[steps.active],
+        steps.action[steps.active],
+        steps.click_probability[steps.active],
+        strict=True,
     ):
         assert seen.setdefault((int(item), int(action)), float(p)) == float(p)
 
@@ -85,7 +90,9 @@ def test_regretted_clickbait_shortens_visits() -> None:
             p[np.arange(len(p)), order[state.item]] = 1.0
             return p
 
-    lengths = [run(changed(w, clickbait_regret=r), Sensational(), sessions=3000).active.sum() for r in (0.0, 0.8)]
+    lengths = [
+        run(changed(w, clickbait_regret=r), Sensational(), sessions=3000).active.sum() for r in (0.0, 0.8)
+    ]
     assert lengths[1] < 0.95 * lengths[0]
 
 

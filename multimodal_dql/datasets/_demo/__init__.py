@@ -1,0 +1,1 @@
+"""What the demo newsroom is drawn and synthesised with."""

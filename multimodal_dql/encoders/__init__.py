@@ -1,0 +1,27 @@
+"""Frozen pretrained encoders: text, pictures and sounds to vectors.
+
+`load_encoder` gives one by name, `check_encoder` tells whether a new one keeps the contract. Nothing heavy
+is imported before an encoder is made.
+"""
+
+from __future__ import annotations
+
+from multimodal_dql.encoders.base import Encoder, EncoderInfo, Modality
+from multimodal_dql.encoders.registry import (
+    DEFAULT_ENCODERS,
+    encoder_info,
+    encoder_names,
+    load_encoder,
+    register_encoder,
+)
+
+__all__ = [
+    "DEFAULT_ENCODERS",
+    "Encoder",
+    "EncoderInfo",
+    "Modality",
+    "encoder_info",
+    "encoder_names",
+    "load_encoder",
+    "register_encoder",
+]

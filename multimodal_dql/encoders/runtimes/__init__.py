@@ -1,0 +1,1 @@
+"""The code that runs encoders, one module a runtime; a card names one of them."""

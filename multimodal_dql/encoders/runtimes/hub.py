@@ -1,0 +1,95 @@
+"""Modules of TensorFlow Hub (a SavedModel in a folder) through `hub.load`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.encoders.base import Modality, check_images, check_sounds, check_texts
+from multimodal_dql.encoders.cards import Card
+from multimodal_dql.encoders.pictures import square_input
+from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.sources import common_folder
+from multimodal_dql.errors import EncoderError
+
+__all__ = ["HubEncoder"]
+
+
+class HubEncoder(CardEncoder):
+    """A SavedModel, called as a whole or by the card's `signature`, one item at a time.
+
+    Texts come as a string tensor (1,), pictures as float32 (1, side, side, 3), sounds as float32 (samples,),
+    or (1, samples) if ``preprocessing.batched`` is true. Of several outputs, ``preprocessing.output`` names
+    the one to take. With `pooling` ``mean`` an output of several rows (frames, D) becomes their mean.
+
+    A SavedModel is a program and may do what a program may: the hashes on the card are what one trusts.
+    """
+
+    reads: ClassVar[tuple[Modality, ...]] = ("text", "image", "audio")
+
+    def __init__(self, card: Card, files: dict[str, Path]) -> None:
+        super().__init__(card, files)
+        need_files(card, files, "saved_model.pb")
+        import tensorflow as tf
+        import tensorflow_hub as hub
+
+        self._tf = tf
+        try:
+            self._module = hub.load(str(common_folder(card, files)))
+            self._call = self._module.signatures[card.signature] if card.signature else self._module
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise EncoderError(
+                name=self.name,
+                detail=f"its SavedModel or signature '{card.signature}' cannot be loaded: {error}",
+                detail_zh=f"SavedModel 或签名 “{card.signature}” 无法加载：{error}",
+            ) from error
+
+    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Embeddings of texts, pictures or sounds, shape (len(items), dim)."""
+        if self.modality == "text":
+            texts = check_texts(self.name, items, int(self.card.number("max_characters", 2000)))
+            inputs = [self._tf.constant([text]) for text in texts]
+        elif self.modality == "image":
+            pictures = check_images(self.name, items)
+            inputs = [self._tf.constant(square_input(picture, self.card)[None]) for picture in pictures]
+        else:
+            batched = self.card.preprocessing.get("batched") is True
+            sounds = check_sounds(self.name, items)
+            inputs = [self._tf.constant(sound[None] if batched else sound) for sound in sounds]
+        if not inputs:
+            return self.empty(0)
+        return self.finished(np.stack([self._one(value) for value in inputs]))
+
+    def _one(self, value: Any) -> NDArray[np.float32]:
+        if self.card.signature:
+            (argument,) = self._call.structured_input_signature[1]
+            output = self._call(**{argument: value})
+        else:
+            output = self._call(value)
+        if isinstance(output, dict):
+            output = self._chosen(output)
+        rows = np.asarray(output, np.float32)
+        rows = rows.reshape(-1, rows.shape[-1]) if rows.ndim else rows.reshape(1, 1)
+        if len(rows) > 1 and self.card.pooling != "mean":
+            raise EncoderError(
+                name=self.name,
+                detail=f'the module gives {len(rows)} rows an item; write pooling = "mean" in the card',
+                detail_zh=f'模块每项输出 {len(rows)} 行；请在卡片中写 pooling = "mean"',
+            )
+        return np.asarray(rows.mean(axis=0), np.float32)
+
+    def _chosen(self, outputs: dict[str, Any]) -> Any:
+        wanted = self.card.preprocessing.get("output")
+        if wanted is None and len(outputs) == 1:
+            return next(iter(outputs.values()))
+        if wanted not in outputs:
+            raise EncoderError(
+                name=self.name,
+                detail=f"the module gives {sorted(outputs)}; name one as preprocessing.output in the card",
+                detail_zh=f"模块的输出有 {sorted(outputs)}；请在卡片的 preprocessing.output 中指定一个",
+            )
+        return outputs[wanted]

@@ -1,0 +1,19 @@
+"""Results as a person or a program wants them: one HTML page, a terminal, JSON, CSV."""
+
+from __future__ import annotations
+
+from multimodal_dql.report.export import comparison_to_dict, ranking_to_dict, write_csv
+from multimodal_dql.report.html import render_html, write_html
+from multimodal_dql.report.plots import TrainingCurve
+from multimodal_dql.report.terminal import print_comparison, print_ranking
+
+__all__ = [
+    "TrainingCurve",
+    "comparison_to_dict",
+    "print_comparison",
+    "print_ranking",
+    "ranking_to_dict",
+    "render_html",
+    "write_csv",
+    "write_html",
+]

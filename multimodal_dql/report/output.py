@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from multimodal_dql.errors import OutputError
+
+__all__ = ["write_text"]
+
+
+def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> Path:
+    """Write `text` to `path` in one step, line ends as they are; missing folders are made. Returns the path.
+
+    Raises:
+        OutputError: the folder or the file cannot be written.
+
+    """
+    target = Path(path)
+    # A lone surrogate (from a file name that is not UTF-8) must not cost the report.
+    content = text.encode(encoding, errors="replace")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(content)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; a report is an ordinary one
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OutputError(path=str(target), reason=error.strerror or str(error)) from error
+    return target
