@@ -132,6 +132,7 @@ class Agent:
                 widths=projection.widths,
                 context_width=context.width,
                 record_width=RECORD_WIDTH,
+                base_rate=base_rate,
                 seed=seed,
                 **network,
             )

@@ -57,14 +57,12 @@ def root(
         raise typer.Exit
 
 
-def _features(catalogue: Path, encoders: list[str], strict: bool) -> Any:
-    """Read a catalogue and encode it, with a progress bar on a terminal."""
-    from multimodal_dql.datasets.catalogue import read_catalogue
+def _features(catalogue: Any, encoders: list[str], strict: bool) -> Any:
+    """Encode a catalogue, with a progress bar on a terminal."""
     from multimodal_dql.features import features
 
-    read = read_catalogue(catalogue)
     with progress() as tick:
-        encoded = features(read, encoders, strict=strict, progress=tick)
+        encoded = features(catalogue, encoders, strict=strict, progress=tick)
     announce(
         f"{len(encoded.catalogue.items)} stories, {len(encoded.catalogue.variants)} variants: "
         f"{encoded.encoded} embeddings made, {encoded.cached} from the cache, {encoded.seconds:.1f} s",
@@ -92,23 +90,28 @@ def demo(
         "demo-report"
     ),
     seed: SeedOpt = 0,
+    iterations: Annotated[int, typer.Option(min=1, help="Rounds of simulate-then-learn.")] = 40,
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of each policy.")] = 4000,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
     """Build the demo catalogue, train, rank it, simulate it against "always the first", and write the page."""
+    from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.datasets.demo import build_demo
     from multimodal_dql.encoders.registry import DEFAULT_ENCODERS
     from multimodal_dql.pipeline import offline_test
     from multimodal_dql.rank import rank
     from multimodal_dql.report import TrainingCurve, print_comparison, ranking_to_dict, write_html
+    from multimodal_dql.report.output import writable_folder
     from multimodal_dql.training import TrainConfig, read_metrics, train
 
-    run = out / "run"
-    encoded = _features(build_demo(), list(DEFAULT_ENCODERS), strict=False)
+    run = writable_folder(out / "run")
+    encoded = _features(read_catalogue(build_demo()), list(DEFAULT_ENCODERS), strict=False)
     with progress() as tick:
         agent, world, seconds = _timed(
-            lambda: train(encoded, TrainConfig(seed=seed), run=run, progress=tick.training)
+            lambda: train(
+                encoded, TrainConfig(iterations=iterations, seed=seed), run=run, progress=tick.training
+            )
         )
     ranking = rank(agent, encoded)
     test = offline_test(agent, world, encoded, seed=seed, sessions=sessions)
@@ -156,7 +159,9 @@ def _write_json(path: Path, value: Any) -> None:
     """Write a value as UTF-8 JSON."""
     import json
 
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    from multimodal_dql.report.output import write_text
+
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 @app.command()
@@ -168,7 +173,9 @@ def encode(
     lang: LangOpt = "en",
 ) -> None:
     """Turn every variant into embeddings, once; the second run takes them from the cache."""
-    encoded = _features(catalogue, _names(encoders), strict)
+    from multimodal_dql.datasets.catalogue import read_catalogue
+
+    encoded = _features(read_catalogue(catalogue), _names(encoders), strict)
     result = {
         "items": len(encoded.catalogue.items),
         "variants": len(encoded.catalogue.variants),
@@ -199,12 +206,16 @@ def train(
     lang: LangOpt = "en",
 ) -> None:
     """Train an agent on a catalogue in front of a simulated audience, and test it on stories it did not see."""
+    from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.pipeline import offline_test
     from multimodal_dql.report import comparison_to_dict, print_comparison
+    from multimodal_dql.report.output import writable_folder
     from multimodal_dql.training import TrainConfig
     from multimodal_dql.training import train as learn
 
-    encoded = _features(catalogue, _names(encoders), strict)
+    names, read = _names(encoders), read_catalogue(catalogue)
+    writable_folder(out)
+    encoded = _features(read, names, strict)
     config = TrainConfig(iterations=iterations, learning_rate=learning_rate, discount=discount, seed=seed)
     with progress() as tick:
         agent, world, seconds = _timed(lambda: learn(encoded, config, run=out, progress=tick.training))
@@ -234,18 +245,22 @@ def rank(
 ) -> None:
     """Rank the variants of every story: who comes first, how sure, and why."""
     from multimodal_dql.agent import Agent
+    from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.rank import rank as rank_catalogue
     from multimodal_dql.report import print_ranking, ranking_to_dict, write_csv, write_html
+    from multimodal_dql.report.output import writable_folder
 
+    read = read_catalogue(catalogue)
     learned = Agent.load(agent)
     pairs = context or []
     fixed = learned.context.parse(pairs)
-    encoded = _features(catalogue, list(learned.encoders), strict)
+    if out is not None:
+        writable_folder(out)
+    encoded = _features(read, list(learned.encoders), strict)
     shown = dict(pair.split("=", 1) for pair in pairs)
     ranking = rank_catalogue(learned, encoded, fixed, shown=shown)
     result = ranking_to_dict(ranking)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         write_html(out / "index.html", ranking=ranking, catalogue=encoded.catalogue, lang=language())
         write_csv(ranking, out / "ranking.csv", encoded.catalogue, lang=language())
         _write_json(out / "ranking.json", result)
@@ -267,14 +282,16 @@ def simulate(
 ) -> None:
     """Offline A/B simulation: the agent against "always the first" and "any at random", same users, same luck."""
     from multimodal_dql.agent import Agent
+    from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.pipeline import offline_test
     from multimodal_dql.report import comparison_to_dict, print_comparison
     from multimodal_dql.simulation.audience import World
     from multimodal_dql.state import candidate_table
     from multimodal_dql.training import read_audience
 
+    read = read_catalogue(catalogue)
     learned = Agent.load(agent)
-    encoded = _features(catalogue, list(learned.encoders), strict=False)
+    encoded = _features(read, list(learned.encoders), strict=False)
     candidates = candidate_table(encoded, learned.projection)
     world = World.draw(read_audience(agent), candidates, seed)
     test = offline_test(learned, world, encoded, seed=seed, sessions=sessions)

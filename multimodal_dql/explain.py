@@ -16,7 +16,7 @@ from multimodal_dql.features import Features
 from multimodal_dql.ranking import Reason
 from multimodal_dql.state import Candidates, State, record_features
 
-__all__ = ["reasons"]
+__all__ = ["later_reason", "reasons"]
 
 USERS = 8
 """Typical users over which an effect is averaged."""
@@ -44,7 +44,7 @@ def reasons(
     contexts: NDArray[np.float32],
     known: NDArray[np.int64],
 ) -> list[list[list[Reason]]]:
-    """For each item and slot, the reasons for and against it, strongest first.
+    """For each item and slot, the reasons for and against it.
 
     Args:
         agent: the ensemble.
@@ -66,8 +66,6 @@ def reasons(
         for k, variant in enumerate(item.variants):
             if variant.impressions:
                 out[i][k].append(_record_reason(variant.clicks, variant.impressions, item.variants))
-            # Neighbours explain an effect, so they come after every effect of their own.
-            out[i][k].sort(key=lambda reason: (reason.kind == "neighbour", -abs(reason.effect)))
     return out
 
 
@@ -138,6 +136,18 @@ def _modality_reason(modality: str, effect: float) -> Reason:
         effect=effect,
         en=f"Its {en}: {_percent(effect)} clicks compared with an average {en} of this story",
         zh=f"{zh}：与该条目的平均{zh}相比，点击 {_percent(effect)}",
+    )
+
+
+def later_reason(effect: float) -> Reason | None:
+    """What a variant changes about the rest of the visit, as a share of the story's mean click rate."""
+    if abs(effect) < SMALLEST:
+        return None
+    return Reason(
+        kind="later",
+        effect=effect,
+        en=f"What follows: {_percent(effect)} clicks later in the visit, because people read on or leave sooner",
+        zh=f"后续影响：本次访问后续点击 {_percent(effect)}（读者继续阅读或提前离开）",
     )
 
 

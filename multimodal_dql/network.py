@@ -4,6 +4,7 @@ All members of the ensemble live in one graph: every kernel has a leading axis `
 serves them all. Shape letters as in `multimodal_dql.state`; ``H`` is the hidden width.
 
 Formulas:
+    ``A(s, a) = r(s, a) + later(s, a)``: the expected reward now, and the difference the choice makes later.
     ``Q(s, a) = V(s) + A(s, a) - mean over available candidates of A(s, .)`` (Wang et al. 2016, "Dueling Network
     Architectures", eq. 9, with the mean taken over the candidates that exist).
     FiLM, ``h * (1 + gamma(c)) + beta(c)`` (Perez et al. 2018): the audience re-weighs what a variant shows.
@@ -12,6 +13,7 @@ Formulas:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ class NetworkConfig:
         widths: projected width of each encoder; their sum is P.
         context_width: C.
         record_width: R.
+        base_rate: clicks an impression in training; the unit of Q, and where the click logit starts.
         hidden: H.
         members: M, independent networks trained on different stories.
         modality_dropout: probability that a present modality is hidden in training (Neverova et al. 2016, "ModDrop").
@@ -40,6 +43,7 @@ class NetworkConfig:
     widths: tuple[int, ...]
     context_width: int
     record_width: int
+    base_rate: float
     hidden: int = 48
     members: int = 10
     modality_dropout: float = 0.1
@@ -115,6 +119,7 @@ class CandidateQNetwork(keras.Model):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(name="candidate_q_network")
         self.config = config
+        self.base_logit = math.log(config.base_rate / (1.0 - config.base_rate))
         m, h = config.members, config.hidden
         seeds = iter(range(config.seed * 1000 + 1, config.seed * 1000 + 1000))
 
@@ -138,7 +143,8 @@ class CandidateQNetwork(keras.Model):
         self.trust = dense(2, "trust", shared=True, scale=0.01)
         self.value_hidden, self.value_norm = dense(h, "value_hidden"), norm("value_norm")
         self.value = dense(1, "value", scale=0.01)
-        self.advantage = dense(1, "advantage", scale=0.01)
+        self.later = dense(1, "later", shared=True, scale=0.0)
+        self.echo = dense(1, "echo", scale=0.0)
         self.click = dense(1, "click", scale=0.01)
         self.dropout_seed = keras.random.SeedGenerator(config.seed)
         self.noise_seed = keras.random.SeedGenerator(config.seed + 1)
@@ -161,8 +167,16 @@ class CandidateQNetwork(keras.Model):
         scored = ops.relu(self.set_norm(self.own(hidden) + around))
         summary = ops.relu(self.value_norm(self.value_hidden(ops.concatenate([audience, mean], axis=-1))))
         match = self._match(content, inputs["context"], inputs["record"])
-        q = dueling(self.value(summary), self.advantage(scored)[..., 0] + match, available)
-        return {"q": q, "click_logit": self.click(scored)[..., 0] + match}
+        click_logit = self.click(scored)[..., 0] + match
+        # The advantage is the click that the candidate earns now, learned from every single click, plus what it changes
+        # about the visit later, learned by Q-learning. The value of the stories to come varies far more than siblings
+        # differ; that noise must not blur what is known about the next click, so no gradient of Q reaches it.
+        now = ops.sigmoid(click_logit + self.base_logit) / self.config.base_rate
+        # Few numbers decide what is learned from so much noise: a weight for each direction of content, and one for
+        # how far a match with this audience also keeps people reading.
+        later = (self.later(content) + self.echo(ops.stop_gradient(match)[..., None]))[..., 0]
+        q = dueling(self.value(summary), ops.stop_gradient(now) + later, available)
+        return {"q": q, "click_logit": click_logit}
 
     def _match(self, content: Any, context: Any, record: Any) -> Any:
         """The wide path, (M, B, K): content weighed by what this audience likes, linear in both, plus the record.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.datasets.catalogue import Item
-from multimodal_dql.explain import reasons
+from multimodal_dql.explain import later_reason, reasons
 from multimodal_dql.features import Features
-from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking, Verdict
+from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking, Reason, Verdict
 from multimodal_dql.state import Candidates, candidate_table, record_features
 
 __all__ = ["Belief", "believe", "probability_best", "rank", "verdict"]
@@ -159,6 +159,8 @@ def _ranked(i: int, item: Item, belief: Belief, available: NDArray[np.bool_], wh
     chance = probability_best(q, belief.own_sd[i, kept] * rate.mean(), seed=i)
     own, total = belief.own_sd[i, kept], belief.total_sd[i, kept]
     average = log_rate.mean()
+    # Q is the click now and all that follows: what is left of a difference in Q is what the choice does later.
+    later = ((q - q.mean()) - (rate - rate.mean())) / rate.mean()
     variants = []
     for place, k in enumerate(np.lexsort((kept, -q)), start=1):
         variants.append(
@@ -173,10 +175,16 @@ def _ranked(i: int, item: Item, belief: Belief, available: NDArray[np.bool_], wh
                 lift=float(np.expm1(log_rate[k] - average)),
                 lift_low=float(np.expm1(log_rate[k] - average - Z90 * own[k])),
                 lift_high=float(np.expm1(log_rate[k] - average + Z90 * own[k])),
-                reasons=tuple(why[k]),
+                reasons=_strongest_first([*why[kept[k]], later_reason(float(later[k]))]),
             )
         )
     return RankedItem(item.item_id, verdict(chance), tuple(variants))
+
+
+def _strongest_first(found: Iterable[Reason | None]) -> tuple[Reason, ...]:
+    """Neighbours explain an effect, so they come after every effect of the variant's own."""
+    kept = [reason for reason in found if reason is not None]
+    return tuple(sorted(kept, key=lambda reason: (reason.kind == "neighbour", -abs(reason.effect))))
 
 
 def _facts(agent: Agent) -> dict[str, Any]:

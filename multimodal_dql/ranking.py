@@ -22,13 +22,14 @@ class Reason:
     """One thing that speaks for or against a variant, as a number and a sentence in both languages.
 
     Attributes:
-        kind: ``modality`` (leave one modality out), ``neighbour`` (nearest known winner) or ``record`` (own counts).
-        effect: change of the expected click rate, as a share of the story's mean (0.04 is "4 % more clicks").
+        kind: ``modality`` (leave one modality out), ``later`` (what it changes about the rest of the visit),
+            ``neighbour`` (nearest known winner) or ``record`` (own counts).
+        effect: change of expected clicks, as a share of the story's mean (0.04 is "4 % more clicks").
         en: the sentence in English.
         zh: the sentence in Chinese.
     """
 
-    kind: Literal["modality", "neighbour", "record"]
+    kind: Literal["modality", "later", "neighbour", "record"]
     effect: float
     en: str
     zh: str

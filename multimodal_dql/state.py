@@ -342,7 +342,7 @@ class ContextSpec:
     def parse(self, pairs: Sequence[str]) -> dict[str, float]:
         """Read ``name=value`` pairs from a command line. Raises `InputError` with the cure."""
         known = {field.name: field for field in self.fields}
-        out = {}
+        out: dict[str, float] = {}
         for pair in pairs:
             name, equals, text = pair.partition("=")
             if not equals:
@@ -352,5 +352,10 @@ class ContextSpec:
                 )
             if name not in known:
                 raise UnknownNameError(kind="context field", kind_zh="上下文字段", name=name, known=known)
+            if name in out:
+                raise UsageError(
+                    detail=f"context {name} is given twice; give it once",
+                    detail_zh=f"上下文 {name} 重复；请只写一次",
+                )
             out[name] = known[name].parse(text.strip())
         return out

@@ -43,11 +43,14 @@ def announce(en: str, zh: str) -> None:
 def emit(as_json: bool, result: Any, show: Callable[[Console], None]) -> None:
     """Print the result: one JSON object, or what a person reads."""
     if as_json:
-        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
-        return
-    from rich.console import Console
+        # Where stdout cannot hold every character, escapes can.
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        sys.stdout.write(json.dumps(result, ensure_ascii=not unicode) + "\n")
+    else:
+        from rich.console import Console
 
-    show(Console())
+        show(Console())
+    sys.stdout.flush()  # here, so that a reader that has gone away is noticed while it can be handled
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

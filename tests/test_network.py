@@ -15,7 +15,7 @@ WIDTHS = (4, 3)
 
 @pytest.fixture(scope="module")
 def network() -> CandidateQNetwork:
-    net = CandidateQNetwork(NetworkConfig(WIDTHS, C, R, hidden=16, members=3, seed=1))
+    net = CandidateQNetwork(NetworkConfig(WIDTHS, C, R, base_rate=0.02, hidden=16, members=3, seed=1))
     net(batch(np.random.default_rng(0), 2))
     # Heads start near zero; larger weights make a broken invariant visible.
     rng = np.random.default_rng(1)

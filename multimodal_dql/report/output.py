@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 from multimodal_dql.errors import OutputError
 
-__all__ = ["write_text"]
+__all__ = ["writable_folder", "write_text"]
 
 
 def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> Path:
@@ -37,3 +38,22 @@ def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> Path:
     except OSError as error:
         raise OutputError(path=str(target), reason=error.strerror or str(error)) from error
     return target
+
+
+def writable_folder(path: str | Path) -> Path:
+    """Make a folder where it is missing, and try whether files can be made in it: before hours of work, not after.
+
+    Raises:
+        OutputError: it cannot be made, is a file, or takes no files.
+
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:  # something of that name that is no folder
+        raise OutputError(path=str(folder), reason=os.strerror(errno.ENOTDIR)) from error
+    except OSError as error:
+        raise OutputError(path=str(folder), reason=error.strerror or str(error)) from error
+    return folder
