@@ -54,7 +54,9 @@ def _run() -> None:
 
 def _usage(error: Any) -> str:
     """The message of a wrong option or argument, and where the right ones are listed."""
-    if type(error).__name__.startswith("NoArgs"):  # a bare command: the help, or nothing if it is printed already
+    if type(error).__name__.startswith(
+        "NoArgs"
+    ):  # a bare command: the help, or nothing if it is printed already
         return str(error.format_message())
     command = error.ctx.command_path if error.ctx else "multimodal-dql"
     return f"{' '.join(error.format_message().split()).rstrip('.')}; see: {command} --help"

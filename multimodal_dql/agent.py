@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
+from multimodal_dql.run_config import SCHEMA_VERSION, read_config, read_file
 from multimodal_dql.state import (
     RECORD_WIDTH,
     ContentProjection,
@@ -31,7 +32,6 @@ from multimodal_dql.state import (
 
 __all__ = ["SCHEMA_VERSION", "Agent", "Estimate", "Spread"]
 
-SCHEMA_VERSION = 1
 NETWORK_SETTINGS = ("hidden", "members", "modality_dropout", "content_noise")
 """Fields of `NetworkConfig` that are settings; the others follow from the data."""
 BATCH = 256
@@ -235,28 +235,28 @@ class Agent:
         from safetensors import SafetensorError
         from safetensors.numpy import load as from_bytes
 
-        config = _read_config(folder)
+        config = read_config(folder)
         try:
-            weights = (folder / "weights.safetensors").read_bytes()
-            if hashlib.sha256(weights).hexdigest() != config["weights_sha256"]:
+            weights = read_file(folder / "weights.safetensors")
+            if hashlib.sha256(weights).hexdigest() != config.weights_sha256:
                 raise ValueError("hash")
             tensors = from_bytes(weights)
+            if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+                raise ValueError("not finite")
+            shape = (config.network.members, config.network.hidden)
+            # The size in the configuration must be that of the weights before a network of that size is made.
+            if tensors["network/candidate_q_network/fuse/bias"].shape != shape:
+                raise ValueError("shape")
             encoders = tuple(
-                EncoderProjection(
-                    e["name"],
-                    e["modality"],
-                    e["fingerprint"],
-                    tensors[f"projection/{e['name']}/mean"],
-                    tensors[f"projection/{e['name']}/components"],
-                )
-                for e in config["encoders"]
+                _projection(e.name, e.modality, e.fingerprint, width, tensors)
+                for e, width in zip(config.encoders, config.network.widths, strict=True)
             )
             context = ContextSpec(
-                tuple(ContextField(**{**f, "values": tuple(f["values"])}) for f in config["context"])
+                tuple(ContextField(f.name, f.kind, tuple(f.values), f.low, f.high) for f in config.context)
             )
-            network = {k: v for k, v in config["network"].items() if k in NETWORK_SETTINGS}
+            network = {name: getattr(config.network, name) for name in NETWORK_SETTINGS}
             agent = cls.create(
-                ContentProjection(encoders), context, config["base_rate"], network, config["network"]["seed"]
+                ContentProjection(encoders), context, config.base_rate, network, config.network.seed
             )
             for variable in agent.network.weights:
                 if variable.dtype == "float32":
@@ -267,11 +267,22 @@ class Agent:
                 detail="is damaged or incomplete (weights and configuration do not match); copy it again or train anew",
                 detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
             ) from error
-        agent.spread = Spread(**{name: tuple(values) for name, values in config["spread"].items()})
-        agent.audience = np.asarray(config["audience"], np.float64)
-        agent.fold, agent.item_ids = np.asarray(config["fold"], np.int64), tuple(config["item_ids"])
-        agent.winners, agent.facts = config["winners"], config["facts"]
+        agent.spread = Spread(**{name: tuple(values) for name, values in config.spread.model_dump().items()})
+        agent.audience = np.asarray(config.audience, np.float64)
+        agent.fold, agent.item_ids = np.asarray(config.fold, np.int64), tuple(config.item_ids)
+        agent.winners = [winner.model_dump() for winner in config.winners]
+        agent.facts = config.facts.model_dump()
         return agent
+
+
+def _projection(
+    name: str, modality: str, fingerprint: str, width: int, tensors: Mapping[str, NDArray[Any]]
+) -> EncoderProjection:
+    """An encoder's projection from the tensors of a run. Raises ValueError or KeyError when it does not fit."""
+    mean, components = (tensors[f"projection/{name}/{part}"] for part in ("mean", "components"))
+    if components.ndim != 2 or mean.shape != components.shape[:1] or components.shape[1] != width:
+        raise ValueError("shape")
+    return EncoderProjection(name, modality, fingerprint, mean, components)
 
 
 def _blank(config: Any) -> State:
@@ -300,31 +311,3 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run, or a `RunError` that says what is wrong."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise RunError(
-            path=folder,
-            detail="is not a run directory (no config.json); make one with: multimodal-dql train CATALOGUE --out RUN",
-            detail_zh="不是运行目录（没有 config.json）；请先执行：multimodal-dql train CATALOGUE --out RUN",
-        )
-    try:
-        config = json.loads(path.read_bytes())
-        version = int(config["schema_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            path=path,
-            detail="is not a complete configuration; copy the run again or train anew",
-            detail_zh="配置不完整；请重新复制该运行或重新训练",
-        ) from error
-    if version > SCHEMA_VERSION:
-        raise RunError(
-            path=folder,
-            detail=f"was written by a newer version (schema {version}, this one reads up to {SCHEMA_VERSION}); "
-            "upgrade multimodal-dql",
-            detail_zh=f"由更新的版本写成（架构 {version}，当前最多支持 {SCHEMA_VERSION}）；请升级 multimodal-dql",
-        )
-    return dict(config)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent, Spread
+from multimodal_dql.rank import mean_and_disagreement
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.state import record_features
 
@@ -61,14 +62,7 @@ def _log_rates(
     for context in contexts:
         rows = np.broadcast_to(context, (len(items), len(context)))
         total += agent.estimate(state(items, rows, record)).click_rate
-    rate = np.log(np.where(voters, total / len(contexts), 1.0))
-    count = np.maximum(voters.sum(0), 1)
-    mean = rate.sum(0) / count
-    deviation = np.where(voters, rate - mean, 0.0)
-    # What the members disagree about between siblings: their view of the whole story is another matter.
-    kept = np.maximum(voters.sum(2, keepdims=True), 1)
-    deviation = np.where(voters, deviation - deviation.sum(2, keepdims=True) / kept, 0.0)
-    return mean, (deviation**2).sum(0) / np.maximum(count - 1, 1)
+    return mean_and_disagreement(np.log(np.where(voters, total / len(contexts), 1.0)), voters)
 
 
 def _non_negative_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from multimodal_dql.errors import UsageError
+from multimodal_dql.errors import RunError, UsageError
 from multimodal_dql.terminal import announce, emit, language, progress, set_language, table
 
 __all__ = ["app", "language"]
@@ -289,11 +289,17 @@ def simulate(
     from multimodal_dql.state import candidate_table
     from multimodal_dql.training import read_audience
 
-    read = read_catalogue(catalogue)
+    read, audience = read_catalogue(catalogue), read_audience(agent)
     learned = Agent.load(agent)
+    if audience.widths != learned.projection.widths:
+        raise RunError(
+            path=agent,
+            detail="its audience.json belongs to another run; copy the run again or train anew",
+            detail_zh="其中的 audience.json 属于另一个运行；请重新复制或重新训练",
+        )
     encoded = _features(read, list(learned.encoders), strict=False)
     candidates = candidate_table(encoded, learned.projection)
-    world = World.draw(read_audience(agent), candidates, seed)
+    world = World.draw(audience, candidates, seed)
     test = offline_test(learned, world, encoded, seed=seed, sessions=sessions)
     result = {
         "design": "paired",

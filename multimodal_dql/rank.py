@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from multimodal_dql.features import Features
 from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking, Reason, Verdict
 from multimodal_dql.state import Candidates, candidate_table, record_features
 
-__all__ = ["Belief", "believe", "probability_best", "rank", "verdict"]
+__all__ = ["Belief", "believe", "mean_and_disagreement", "probability_best", "rank", "verdict"]
 
 EVIDENCE = (
     "a simulated audience: clicks were drawn from an engagement model, not from your readers. Treat the order as a "
@@ -30,25 +31,23 @@ Z90 = 1.6449
 """Half-width of a 90 % normal interval, in standard deviations."""
 
 
+@dataclass(frozen=True)
 class Belief:
-    """What the agent believes of every candidate of every item, averaged over the audience.
+    """What the agent believes of every candidate of every item, averaged over the audience; all (items, K).
 
     Attributes:
-        q: (items, K) mean Q in clicks, -inf where not available.
-        log_rate: (items, K) mean log click rate.
-        own_sd: (items, K) its error against the siblings.
-        total_sd: (items, K) its error, with what the siblings share.
+        q: mean Q in clicks, -inf where not available.
+        q_sd: its error against the siblings: of the click now, and of what follows.
+        log_rate: mean log click rate.
+        own_sd: its error against the siblings.
+        total_sd: its error, with what the siblings share.
     """
 
-    def __init__(
-        self,
-        q: NDArray[np.float64],
-        log_rate: NDArray[np.float64],
-        own: NDArray[np.float64],
-        story: NDArray[np.float64],
-    ) -> None:
-        self.q, self.log_rate = q, log_rate
-        self.own_sd, self.total_sd = np.sqrt(own), np.sqrt(own + story)
+    q: NDArray[np.float64]
+    q_sd: NDArray[np.float64]
+    log_rate: NDArray[np.float64]
+    own_sd: NDArray[np.float64]
+    total_sd: NDArray[np.float64]
 
 
 def believe(
@@ -75,15 +74,29 @@ def believe(
     voters = agent.left_out(known)[:, :, None] & candidates.available[None]
     count = np.maximum(voters.sum(0), 1)
     log = np.log(np.where(voters, rate, 1.0))
-    mean = log.sum(0) / count
-    deviation = np.where(voters, log - mean, 0.0)
-    siblings = np.maximum(voters.sum(2, keepdims=True), 1)
-    deviation = np.where(voters, deviation - deviation.sum(2, keepdims=True) / siblings, 0.0)
-    disagreement = (deviation**2).sum(0) / np.maximum(count - 1, 1)
+    mean, disagreement = mean_and_disagreement(log, voters)
     own = agent.spread.variance(disagreement, candidates.impressions)
     story = agent.spread.story_variance(candidates.impressions)
+    # An error of the log click rate moves Q by that share of a click, to first order. What follows a choice cannot be
+    # checked against the truth as clicks can: its error is taken as what sets one more member apart from the mean.
+    clicks = np.where(voters, rate, 0.0).sum(0) / count
+    average = clicks.sum(1, keepdims=True) / np.maximum(candidates.available.sum(1, keepdims=True), 1)
+    _, later = mean_and_disagreement(q - rate, voters)
     q_mean = np.where(candidates.available, np.where(voters, q, 0.0).sum(0) / count, -np.inf)
-    return Belief(q_mean, mean, own, story)
+    q_sd = np.sqrt(own * average**2 + later * (1.0 + 1.0 / count))
+    return Belief(q_mean, q_sd, mean, np.sqrt(own), np.sqrt(own + story))
+
+
+def mean_and_disagreement(
+    values: NDArray[np.float64], voters: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of (M, items, K) over the voters, and the variance among them of what sets siblings apart: (items, K)."""
+    count = np.maximum(voters.sum(0), 1)
+    mean = np.where(voters, values, 0.0).sum(0) / count
+    deviation = np.where(voters, values - mean, 0.0)
+    siblings = np.maximum(voters.sum(2, keepdims=True), 1)
+    deviation = np.where(voters, deviation - deviation.sum(2, keepdims=True) / siblings, 0.0)
+    return mean, np.asarray((deviation**2).sum(0) / np.maximum(count - 1, 1))
 
 
 def probability_best(
@@ -155,8 +168,7 @@ def _ranked(i: int, item: Item, belief: Belief, available: NDArray[np.bool_], wh
     kept = np.flatnonzero(available)
     q, log_rate = belief.q[i, kept], belief.log_rate[i, kept]
     rate = np.exp(log_rate)
-    # An error of the log click rate moves Q by that share of a click, to first order.
-    chance = probability_best(q, belief.own_sd[i, kept] * rate.mean(), seed=i)
+    chance = probability_best(q, belief.q_sd[i, kept], seed=i)
     own, total = belief.own_sd[i, kept], belief.total_sd[i, kept]
     average = log_rate.mean()
     # Q is the click now and all that follows: what is left of a difference in Q is what the choice does later.

@@ -23,6 +23,7 @@ from multimodal_dql.errors import RunError, TrainingError
 from multimodal_dql.features import Features
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.replay import Replay, n_step
+from multimodal_dql.run_config import read_file
 from multimodal_dql.simulation.audience import CONTEXT, Audience, AudienceConfig, World, typical_users
 from multimodal_dql.simulation.sessions import Steps, run_sessions
 from multimodal_dql.state import RECORD_WIDTH, ContentProjection, candidate_table
@@ -157,8 +158,8 @@ def train(
 def read_audience(run: Path) -> Audience:
     """The audience a run was trained in front of. Raises `RunError`."""
     try:
-        return Audience.from_json((run / AUDIENCE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Audience.from_json(read_file(run / AUDIENCE_FILE).decode("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise RunError(
             path=run / AUDIENCE_FILE,
             detail="is missing or damaged; copy the run again or train anew",

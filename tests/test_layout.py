@@ -24,6 +24,7 @@ LAYERS = (
     "network",
     "replay",
     "ranking",
+    "run_config",
     "agent",
     "explain",
     "rank",

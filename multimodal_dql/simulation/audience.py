@@ -151,10 +151,20 @@ class Audience:
     def from_json(cls, text: str) -> Audience:
         """Read what `to_json` wrote. Raises ValueError, KeyError or TypeError when it is something else."""
         data = json.loads(text)
-        arrays = {
-            name: np.asarray(data[name], np.float64) for name in ("content", "clickbait", "taste", "personal")
-        }
-        return cls(AudienceConfig(**data["config"]), tuple(data["widths"]), **arrays)
+        config, widths = AudienceConfig(**data["config"]), tuple(int(width) for width in data["widths"])
+        p = sum(widths)
+        shapes = {"content": (p,), "clickbait": (p,), "taste": (len(SEGMENTS), p), "personal": (p,)}
+        arrays = {name: np.asarray(data[name], np.float64) for name in shapes}
+        numbers = np.asarray(list(asdict(config).values()), np.float64)
+        finite = np.isfinite(numbers).all() and all(np.isfinite(array).all() for array in arrays.values())
+        if not finite or any(arrays[name].shape != shape for name, shape in shapes.items()):
+            raise ValueError("not an audience")
+        # Bounds that keep memory and logarithms in order; everything else only makes odd audiences.
+        if not (config.steps == int(config.steps) and 1 <= config.steps <= 1000):
+            raise ValueError("steps")
+        if not 0.0 < config.base_click_rate < 1.0 or min(config.dwell_shape, config.dwell_scale_seconds) <= 0:
+            raise ValueError("rates")
+        return cls(config, widths, **arrays)
 
 
 @dataclass(frozen=True)
