@@ -144,8 +144,8 @@ class ContentProjection:
                 path="encoders",
                 detail=f"the agent was trained with {', '.join(wanted)}, the catalogue was encoded with "
                 f"{', '.join(names)}; encode with the agent's encoders or train again",
-                detail_zh=f"代理是用 {', '.join(wanted)} 训练的，而目录是用 {', '.join(names)} 编码的；"
-                "请用代理的编码器重新编码，或重新训练",
+                detail_zh=f"智能体是用 {', '.join(wanted)} 训练的，而目录是用 {', '.join(names)} 编码的；"
+                "请用智能体的编码器重新编码，或重新训练",
             )
         blocks, masks = [], []
         for info, projection in zip(features.encoders, self.encoders, strict=True):
@@ -154,7 +154,7 @@ class ContentProjection:
                     path=f"encoder '{info.name}'",
                     detail=f"has changed since the agent was trained (dimension {info.dim}, then "
                     f"{projection.mean.shape[0]}); train the agent again",
-                    detail_zh=f"在代理训练之后已改变（现在 {info.dim} 维，当时 {projection.mean.shape[0]} 维）；"
+                    detail_zh=f"在智能体训练之后已改变（现在 {info.dim} 维，当时 {projection.mean.shape[0]} 维）；"
                     "请重新训练",
                 )
             seen = features.present[info.name]

@@ -32,7 +32,7 @@ _ROW: dict[str, tuple[str, str]] = {
     "not_text": ("is {kind}, not text; write it in quotes", "是 {kind}，不是文本；请写成带引号的文本"),
     "half_character": (
         "holds half a character (a lone surrogate); write the text again as UTF-8",
-        "含有半个字符（孤立代理项）；请以 UTF-8 重新写入",
+        "含有半个字符（孤立智能体项）；请以 UTF-8 重新写入",
     ),
     "id_too_long": ("has {length} characters; use at most {limit}", "有 {length} 个字符；最多 {limit} 个"),
     "control": ("holds a control character ({char}); remove it", "含有控制字符（{char}）；请删除"),
