@@ -143,11 +143,12 @@ def later_reason(effect: float) -> Reason | None:
     """What a variant changes about the rest of the visit, as a share of the story's mean click rate."""
     if abs(effect) < SMALLEST:
         return None
+    en, zh = ("more people read on", "更多读者继续阅读") if effect > 0 else ("more people leave", "更多读者提前离开")
     return Reason(
         kind="later",
         effect=effect,
-        en=f"What follows: {_percent(effect)} clicks later in the visit, because people read on or leave sooner",
-        zh=f"后续影响：本次访问后续点击 {_percent(effect)}（读者继续阅读或提前离开）",
+        en=f"What follows: {_percent(effect)} clicks later in the visit, because {en}",
+        zh=f"后续影响：{zh}，本次访问后续点击 {_percent(effect)}",
     )
 
 
