@@ -143,7 +143,11 @@ def later_reason(effect: float) -> Reason | None:
     """What a variant changes about the rest of the visit, as a share of the story's mean click rate."""
     if abs(effect) < SMALLEST:
         return None
-    en, zh = ("more people read on", "更多读者继续阅读") if effect > 0 else ("more people leave", "更多读者提前离开")
+    en, zh = (
+        ("more people read on", "更多读者继续阅读")
+        if effect > 0
+        else ("more people leave", "更多读者提前离开")
+    )
     return Reason(
         kind="later",
         effect=effect,

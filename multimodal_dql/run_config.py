@@ -22,7 +22,8 @@ LARGEST_FILE = 1 << 30
 
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 NotNegative = Annotated[float, Field(ge=0.0, le=1e12)]
-Variance = Annotated[float, Field(ge=0.0, le=100.0)]  # of a logarithm: ten standard deviations are a factor of 20,000
+# Of a logarithm: ten standard deviations are a factor of 20,000.
+Variance = Annotated[float, Field(ge=0.0, le=100.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Width = Annotated[int, Field(ge=1, le=4096)]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import NETWORK_SETTINGS, Agent
 from multimodal_dql.calibration import calibrate, known_winners
-from multimodal_dql.errors import RunError, TrainingError
+from multimodal_dql.errors import CatalogueError, RunError, TrainingError
 from multimodal_dql.features import Features
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.replay import Replay, n_step
@@ -132,8 +132,17 @@ def train(
         progress: called with iteration, iterations and the latest metrics.
 
     Raises:
+        CatalogueError: fewer stories than folds.
         TrainingError: a loss or a Q value became NaN or exploded. The last good weights are in `run`.
     """
+    if len(encoded.catalogue.items) < config.folds:
+        raise CatalogueError(
+            path=encoded.catalogue.path,
+            detail=f"has {len(encoded.catalogue.items)} stories to learn from, and learning needs {config.folds}; add "
+            "stories, or rank with an agent that was trained on another catalogue",
+            detail_zh=f"只有 {len(encoded.catalogue.items)} 个条目可供学习，至少需要 {config.folds} 个；"
+            "请增加条目，或用在其他目录上训练过的智能体来排序",
+        )
     projection = ContentProjection.fit(encoded)
     candidates = candidate_table(encoded, projection)
     people = Audience.draw(candidates, projection.widths, config.seed, audience)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from multimodal_dql.agent import Agent
-from multimodal_dql.errors import RunError, TrainingError
+from multimodal_dql.errors import CatalogueError, RunError, TrainingError
 from multimodal_dql.policies.base import First, Uniform
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.simulation.audience import AudienceConfig, World
 from multimodal_dql.simulation.compare import compare, outcome
-from multimodal_dql.training import TrainConfig, double_q_target, read_audience, train_in_world
+from multimodal_dql.training import TrainConfig, double_q_target, read_audience, train, train_in_world
 
 from .simulation.worlds import projection, world
+from .test_state import encoded
 
 SMALL = TrainConfig(iterations=12, sessions=128, updates=8, batch=64, members=4, folds=2, hidden=16)
 
@@ -115,6 +116,11 @@ def test_divergence_stops_and_keeps_the_last_good_weights(tmp_path: Path) -> Non
         train_in_world(world(), projection(), replace(SMALL, learning_rate=1e6), run=tmp_path)
     kept = Agent.load(tmp_path)
     assert all(np.isfinite(v.numpy()).all() for v in kept.network.trainable_variables)
+
+
+def test_too_few_stories_are_refused_with_the_cure() -> None:
+    with pytest.raises(CatalogueError, match="has 2 stories to learn from, and learning needs 3"):
+        train(encoded(items=2), TrainConfig())
 
 
 def test_metrics_and_curves_are_written(tmp_path: Path) -> None:

@@ -1,0 +1,114 @@
+"""A catalogue as a person would write it, and one small run trained on it through the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import subprocess
+import sys
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLUMNS = ("item_id", "variant_id", "image", "caption", "audio")
+# No column for impressions and clicks; Chinese, emoji and right-to-left text; one picture that does not exist.
+ROWS = (
+    ("彗星", "甲", "media/红.png", "彗星今晚最亮：四个好地方，都在地铁站旁边", "media/low.wav"),
+    ("彗星", "乙", "media/blue.png", "七岁的她抬头许愿🌠希望它别迷路", "media/high.wav"),
+    ("彗星", "丙", "media/missing.png", "这张图不存在", ""),
+    ("noodles", "a", "media/green.png", "Where to eat noodles after midnight", ""),
+    ("noodles", "b", "", "深夜去哪里吃面？🍜", "media/low.wav"),
+    ("noodles", "c", "media/blue.png", "", ""),
+    ("القطار", "أ", "media/green.png", "قطار الليل يصل قبل الفجر", "media/high.wav"),
+    ("القطار", "ب", "media/红.png", "رحلة هادئة إلى الجبال 🚆", ""),
+    ("tea", "a", "media/blue.png", "Spring tea, picked before the rain", "media/high.wav"),
+    ("tea", "b", "media/红.png", "明前茶：雨前采下的第一篮", "media/low.wav"),
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on stderr."""
+        return self.err.splitlines()
+
+
+def write_picture(path: Path, colour: tuple[int, int, int]) -> None:
+    """A chequered PNG."""
+    y, x = np.mgrid[:96, :128]
+    light = np.where((x // 16 + y // 16) % 2, 1.0, 0.5)
+    Image.fromarray((light[..., None] * colour).astype(np.uint8)).save(path)
+
+
+def write_tone(path: Path, hertz: float) -> None:
+    """A second of a sine at 22,050 Hz, 16 bit."""
+    t = np.arange(22_050) / 22_050
+    samples = (0.4 * np.sin(2 * math.pi * hertz * t) * 32_767).astype("<i2")
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(22_050)
+        out.writeframes(samples.tobytes())
+
+
+def write_catalogue(path: Path, rows: Sequence[Sequence[object]] = ROWS, encoding: str = "utf-8") -> Path:
+    """A CSV with the columns of `COLUMNS`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    path.write_bytes(text.getvalue().encode(encoding))
+    return path
+
+
+def run_command(*args: object, cache: Path, seconds: float = 300, **env: str) -> Done:
+    """The command line in a process of its own, as a user has it: no terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", "multimodal_dql", *map(str, args)],
+        check=False,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=seconds,
+        env={**os.environ, "MULTIMODAL_DQL_CACHE": str(cache), "PYTHONIOENCODING": "utf-8", **env},
+    )
+    return Done(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty cache for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The catalogue `ROWS` with its pictures and sounds."""
+    folder = tmp_path_factory.mktemp("stories")
+    (folder / "media").mkdir()
+    for name, colour in (("红", (220, 40, 40)), ("blue", (40, 60, 220)), ("green", (30, 180, 80))):
+        write_picture(folder / "media" / f"{name}.png", colour)
+    for name, hertz in (("low", 330.0), ("high", 880.0)):
+        write_tone(folder / "media" / f"{name}.wav", hertz)
+    return write_catalogue(folder / "stories.csv")
+
+
+@pytest.fixture(scope="session")
+def trained_run(stories: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A run directory of two iterations, and what the command said."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    args = ("train", stories, "--out", run, "--iterations", 2, "--sessions", 100, "--json")
+    done = run_command(*args, cache=cache)
+    assert done.code == 0, done.err
+    return run, done
