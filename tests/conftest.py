@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multimodal_dql.encoders.paths import cache_root
+
 COLUMNS = ("item_id", "variant_id", "image", "caption", "audio")
 # No column for impressions and clicks; Chinese, emoji and right-to-left text; one picture that does not exist.
 ROWS = (
@@ -88,8 +90,12 @@ def run_command(*args: object, cache: Path, seconds: float = 300, **env: str) ->
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty cache for the whole session."""
-    return tmp_path_factory.mktemp("cache")
+    """A cache for the whole session: nothing is encoded yet; what encoders are made of is the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    prepared = cache_root() / "encoders"
+    prepared.mkdir(parents=True, exist_ok=True)
+    (folder / "encoders").symlink_to(prepared)
+    return folder
 
 
 @pytest.fixture(scope="session")

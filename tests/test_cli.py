@@ -99,49 +99,60 @@ def test_train_prints_one_object_and_leaves_a_whole_run(trained_run: tuple[Path,
     assert files == {"audience.json", "config.json", "metrics.jsonl", "tensorboard", "weights.safetensors"}
 
 
+@pytest.fixture(scope="session")
+def ranked(stories: Path, trained_run: tuple[Path, Done], cache: Path) -> tuple[Path, Done]:
+    """The folder that ``rank --out --json`` wrote, in a process of its own, and what the command said."""
+    folder = stories.parent / "页"
+    args = ("rank", stories, "--agent", trained_run[0], "--out", folder, "--json")
+    return folder, run_command(*args, cache=cache)
+
+
 @pytest.mark.slow
-def test_rank_as_a_user_calls_it(stories: Path, run: Path, cache: Path, tmp_path: Path) -> None:
-    args = ("rank", stories, "--agent", run, "--context", "device=mobile", "--out", tmp_path / "页", "--json")
-    done = run_command(*args, cache=cache)
+def test_rank_prints_one_object_and_writes_three_files(ranked: tuple[Path, Done]) -> None:
+    folder, done = ranked
     assert done.code == 0, done.err
-    result = json.loads(done.out)
+    assert len(done.lines) == 3, done.err  # the count, the variant left out, and what was written
+    assert LEFT_OUT in done.lines[1]
+    assert "correct the path" in done.lines[1]
     assert done.out.count("\n") == 1
+    result = json.loads(done.out)
     assert [item["item_id"] for item in result["items"]] == ["彗星", "noodles", "القطار", "tea"]
     for item in result["items"]:
         assert sum(v["probability_best"] for v in item["variants"]) == pytest.approx(1.0)
         assert [v["rank"] for v in item["variants"]] == list(range(1, len(item["variants"]) + 1))
     assert {v["variant_id"] for v in result["items"][0]["variants"]} == {"甲", "乙"}
-    assert "correct the path" in done.lines[1]
-    assert len(done.lines) == 3, done.err
-    page = (tmp_path / "页" / "index.html").read_text("utf-8")
+    assert {path.name for path in folder.iterdir()} == {"index.html", "ranking.csv", "ranking.json"}
+    page = (folder / "index.html").read_text("utf-8")
     assert "قطار الليل يصل قبل الفجر" in page
     assert "七岁的她抬头许愿🌠" in page
-    assert json.loads((tmp_path / "页" / "ranking.json").read_text("utf-8")) == result
-    assert len((tmp_path / "页" / "ranking.csv").read_text("utf-8-sig").splitlines()) == 1 + len(ROWS) - 1
-    assert not list((tmp_path / "页").glob(".*"))
+    assert json.loads((folder / "ranking.json").read_text("utf-8")) == result
+    assert len((folder / "ranking.csv").read_text("utf-8-sig").splitlines()) == 1 + len(ROWS) - 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])
 def test_the_same_rows_rank_the_same_in_every_encoding(
-    call: Call, stories: Path, run: Path, encoding: str
+    call: Call, stories: Path, run: Path, ranked: tuple[Path, Done], encoding: str
 ) -> None:
     again = write_catalogue(stories.with_name(f"{encoding}.csv"), encoding=encoding)
     done = call("rank", again, "--agent", run, "--json")
     assert done.code == 0, done.err
-    assert (
-        json.loads(done.out)["items"]
-        == json.loads(call("rank", stories, "--agent", run, "--json").out)["items"]
-    )
+    assert json.loads(done.out)["items"] == json.loads(ranked[1].out)["items"]
 
 
 @pytest.mark.slow
-def test_chinese(call: Call, stories: Path, run: Path, tmp_path: Path) -> None:
-    done = call("rank", stories, "--agent", run, "--lang", "zh", "--out", tmp_path)
+def test_an_audience_in_chinese(
+    call: Call, stories: Path, run: Path, ranked: tuple[Path, Done], tmp_path: Path
+) -> None:
+    options = ("--context", "device=mobile", "--context", "hour=7.5", "--lang", "zh", "--out", tmp_path)
+    done = call("rank", stories, "--agent", run, *options)
     assert done.code == 0, done.err
     assert "变体" in done.out
     assert "已略过：彗星 / 丙" in done.err
     assert re.search(r'<html[^>]* lang="zh', (tmp_path / "index.html").read_text("utf-8"))
+    told = json.loads((tmp_path / "ranking.json").read_text("utf-8"))
+    assert told["context"] == {"device": "mobile", "hour": "7.5"}
+    assert told["items"] != json.loads(ranked[1].out)["items"]
     assert_refused(call("rank", "none.csv", "--agent", run, "--lang", "zh"), "没有这个文件")
 
 
@@ -245,11 +256,18 @@ def test_help_names_every_option(call: Call, name: str, monkeypatch: pytest.Monk
             assert option in done.out or not option.startswith("--")
 
 
+def documented() -> set[str]:
+    """The commands that README.md writes as code: `` `encode CATALOGUE` `` or `` `encoders list|show` ``."""
+    found = set()
+    for span in re.findall(r"`([^`\n]+)`", README.read_text("utf-8")):
+        first, *rest = span.removeprefix("multimodal-dql ").split(" ")
+        found |= {first, *(f"{first} {part}" for part in (rest[0].split("|") if rest else []))}
+    return found
+
+
 @pytest.mark.parametrize("name", commands())
 def test_every_command_is_in_the_readme(name: str) -> None:
-    assert re.search(rf"multimodal-dql {name}\b", README.read_text("utf-8")), (
-        f"README.md does not show '{name}'"
-    )
+    assert name in documented(), f"README.md does not list the command '{name}'"
 
 
 def test_a_reader_that_goes_away_is_no_drama(cache: Path) -> None:
@@ -267,7 +285,7 @@ def test_json_survives_any_terminal(cache: Path, encoding: str) -> None:
     args = [sys.executable, "-m", "multimodal_dql", "datasets", "list", "--json"]
     env = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run(args, check=True, capture_output=True, timeout=60, env=env)
-    assert "示例" in json.dumps(json.loads(done.stdout.decode(encoding)), ensure_ascii=False)
+    assert "纽约客" in json.dumps(json.loads(done.stdout.decode(encoding)), ensure_ascii=False)
 
 
 # --- what is refused: catalogues ----------------------------------------------------------------------------------
@@ -406,9 +424,7 @@ def test_a_wrong_option_costs_a_process_one_line(cache: Path, stories: Path) -> 
     ("pairs", "words"),
     [
         (["device"], "write it as name=value"),
-        (["devise=mobile"], "did you mean 'device'?"),
         (["device=mobil"], "did you mean 'mobile'?"),
-        (["hour=25"], "from 0 to 24"),
         (["hour=nan"], "from 0 to 24"),
         (["device=mobile", "device=tablet"], "given twice"),
     ],
@@ -422,13 +438,13 @@ def test_a_wrong_context(call: Call, stories: Path, run: Path, pairs: list[str],
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     call: Call, stories: Path, run: Path
 ) -> None:
-    # Root may write anywhere but here.
+    assert_refused(call("rank", stories, "--agent", run, "--out", stories), "Not a directory")
+    # Root may write anywhere but in /proc.
     for place, reason in (
         (stories, "Not a directory"),
         (stories / "x", "Not a directory"),
         ("/proc/x", "No such"),
     ):
-        assert_refused(call("rank", stories, "--agent", run, "--out", place), str(place), reason)
         assert_refused(call("train", stories, "--out", place), str(place), reason)
         assert_refused(call("demo", "--out", place), str(place))
 
@@ -569,9 +585,17 @@ def test_training_that_diverges_says_so_and_the_kept_run_loads(
     call: Call, stories: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    done = call(
-        "train", stories, "--learning-rate", "1e6", "--iterations", 5, "--sessions", 100, "--out", out
+    options = (
+        "--encoders",
+        "speech-embedding",
+        "--learning-rate",
+        "1e6",
+        "--iterations",
+        3,
+        "--sessions",
+        100,
     )
+    done = call("train", stories, *options, "--out", out)
     assert (done.code, done.out) == (1, "")
     assert len(done.lines) == 3, done.err
     assert "training diverged" in done.lines[-1]
@@ -593,8 +617,8 @@ def test_an_interrupted_training_leaves_no_half_written_run(
         env={**os.environ, "MULTIMODAL_DQL_CACHE": str(cache)},
     )
     try:
-        metrics, until = out / "metrics.jsonl", time.monotonic() + 120
-        while not (metrics.is_file() and metrics.stat().st_size) and time.monotonic() < until:
+        until = time.monotonic() + 120
+        while not (out / "tensorboard").exists() and time.monotonic() < until:
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
