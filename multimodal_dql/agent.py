@@ -40,36 +40,21 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the truth lies from the ensemble, by the size of a variant's record.
+    """How far the truth lies from the ensemble when it knows the content alone, no record.
 
-    The error of a logarithmic click rate has variance ``floor + factor * v``, v the variance among the members: what
-    no member can know, plus what they disagree about. Measured after training on stories that the members did not
-    learn from (`multimodal_dql.calibration`).
+    The error of a logarithmic click rate against its siblings has variance ``floor + factor * v``, v the variance among
+    the members: what no member can know, plus what they disagree about. Measured after training on stories that the
+    members did not learn from (`multimodal_dql.calibration`).
 
     Attributes:
-        impressions: sizes of record, ascending.
-        floor: at each, for a variant against its siblings.
-        factor: at each, for a variant against its siblings.
-        story: at each, the further variance that all variants of a story share.
+        floor: variance that no disagreement shows.
+        factor: of the variance among members.
+        story: the further variance that all variants of a story share.
     """
 
-    impressions: tuple[float, ...] = (0.0,)
-    floor: tuple[float, ...] = (0.0,)
-    factor: tuple[float, ...] = (1.0,)
-    story: tuple[float, ...] = (0.0,)
-
-    def variance(
-        self, disagreement: NDArray[np.float64], impressions: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Variance of a log click rate against its siblings, linear in log(1 + impressions) between the sizes."""
-        return self._at(self.floor, impressions) + self._at(self.factor, impressions) * disagreement
-
-    def story_variance(self, impressions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The variance that the variants of a story share."""
-        return self._at(self.story, impressions)
-
-    def _at(self, values: tuple[float, ...], impressions: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(np.interp(np.log1p(impressions), np.log1p(self.impressions), values))
+    floor: float = 0.0
+    factor: float = 1.0
+    story: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -267,7 +252,7 @@ class Agent:
                 detail="is damaged or incomplete (weights and configuration do not match); copy it again or train anew",
                 detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
             ) from error
-        agent.spread = Spread(**{name: tuple(values) for name, values in config.spread.model_dump().items()})
+        agent.spread = Spread(**config.spread.model_dump())
         agent.audience = np.asarray(config.audience, np.float64)
         agent.fold, agent.item_ids = np.asarray(config.fold, np.int64), tuple(config.item_ids)
         agent.winners = [winner.model_dump() for winner in config.winners]

@@ -14,8 +14,6 @@ from multimodal_dql.state import record_features
 
 __all__ = ["calibrate", "known_winners", "true_rates"]
 
-RECORDS = (0, 100, 1_000, 10_000, 100_000)
-"""Impressions of each variant at which the error is measured."""
 USERS = 64
 """Typical users over which a click rate is averaged."""
 
@@ -28,41 +26,27 @@ def true_rates(world: World) -> NDArray[np.float64]:
     return np.asarray(rate * c.available)
 
 
-def calibrate(agent: Agent, world: World, rng: np.random.Generator) -> Spread:
-    """Measure the error of log click rates for several sizes of record; see `Spread`."""
+def calibrate(agent: Agent, world: World) -> Spread:
+    """Measure the error of log click rates from content alone; see `Spread`."""
     c = world.candidates
     items = np.arange(len(c.table))
     truth = np.log(np.where(c.available, true_rates(world), 1.0))
     voters = agent.left_out(items)[:, :, None] & c.available[None]
-    floor, factor, story = [], [], []
-    for n in RECORDS:
-        impressions = np.where(c.available, n, 0)
-        clicks = rng.binomial(impressions, np.exp(truth))
-        record = record_features(impressions, clicks, c.available, agent.base_rate)
-        mean, disagreement = _log_rates(agent, c.state, items, record, voters)
-        error = np.where(c.available, mean - truth, 0.0)
-        shared = error.sum(1, keepdims=True) / c.available.sum(1, keepdims=True)
-        own = (error - shared)[c.available] ** 2
-        # Centring on K siblings takes 1/K of the variance away.
-        size = np.broadcast_to(c.available.sum(1, keepdims=True), error.shape)[c.available]
-        own = own * size / np.maximum(size - 1, 1)
-        a, b = _non_negative_line(disagreement[c.available], own)
-        floor.append(a)
-        factor.append(b)
-        story.append(float(np.mean(shared**2)))
-    return Spread(tuple(float(n) for n in RECORDS), tuple(floor), tuple(factor), tuple(story))
-
-
-def _log_rates(
-    agent: Agent, state: Any, items: NDArray[np.int64], record: NDArray[np.float32], voters: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean log click rate over the voters and typical users (items, K), and the variance among voters."""
+    none = np.zeros_like(c.impressions)
+    record = record_features(none, none, c.available, agent.base_rate)
     contexts = agent.contexts({})[:USERS]
     total = np.zeros(voters.shape)
     for context in contexts:
         rows = np.broadcast_to(context, (len(items), len(context)))
-        total += agent.estimate(state(items, rows, record)).click_rate
-    return mean_and_disagreement(np.log(np.where(voters, total / len(contexts), 1.0)), voters)
+        total += agent.estimate(c.state(items, rows, record)).click_rate
+    mean, disagreement = mean_and_disagreement(np.log(np.where(voters, total / len(contexts), 1.0)), voters)
+    error = np.where(c.available, mean - truth, 0.0)
+    size = c.available.sum(1, keepdims=True)
+    shared = error.sum(1, keepdims=True) / size
+    # Centring on K siblings takes 1/K of the variance away.
+    own = (error - shared) ** 2 * size / np.maximum(size - 1, 1)
+    floor, factor = _non_negative_line(disagreement[c.available], own[c.available])
+    return Spread(floor, factor, float(np.mean(shared**2)))
 
 
 def _non_negative_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

@@ -16,15 +16,19 @@ from multimodal_dql.features import Features
 from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking, Reason, Verdict
 from multimodal_dql.state import Candidates, candidate_table, record_features
 
-__all__ = ["Belief", "believe", "mean_and_disagreement", "probability_best", "rank", "verdict"]
+__all__ = ["Belief", "believe", "mean_and_disagreement", "probability_best", "rank", "update_rate", "verdict"]
 
 EVIDENCE = (
     "a simulated audience: clicks were drawn from an engagement model, not from your readers. Treat the order as a "
     "hypothesis for a live test"
 )
 EVIDENCE_ZH = "模拟受众：点击由互动模型产生，并非来自您的真实读者。请把排序当作线上测试的假设"
+OWN_COUNTS = "the impressions and clicks in your catalogue, where there are any; for the rest "
+OWN_COUNTS_ZH = "目录中已有的展示和点击记录；其余部分依据"
 USERS = 32
 """Typical users over which a ranking is averaged when the audience is not fixed."""
+OVERDISPERSION = 1.78
+"""Variance of click counts over the Poisson law's, measured on variants of equal content in real headline tests."""
 DRAWS = 4096
 """Monte Carlo draws of a probability of being best: its error is below .008."""
 Z90 = 1.6449
@@ -53,7 +57,7 @@ class Belief:
 def believe(
     agent: Agent, candidates: Candidates, contexts: NDArray[np.float32], known: NDArray[np.int64]
 ) -> Belief:
-    """Ask the members about every item, in front of `contexts` (users, C).
+    """Ask the members about every item, in front of `contexts` (users, C), and let the records correct them.
 
     Args:
         agent: the ensemble.
@@ -63,7 +67,8 @@ def believe(
             judged only by the members that did not learn from it, so that its confidence is as honest as for a new one.
     """
     items = np.arange(len(candidates.table))
-    record = record_features(candidates.impressions, candidates.clicks, candidates.available, agent.base_rate)
+    none = np.zeros_like(candidates.impressions)
+    record = record_features(none, none, candidates.available, agent.base_rate)
     q, rate = np.zeros((2, agent.members, *candidates.available.shape))
     for context in contexts:
         found = agent.estimate(
@@ -73,18 +78,53 @@ def believe(
         rate += found.click_rate / len(contexts)
     voters = agent.left_out(known)[:, :, None] & candidates.available[None]
     count = np.maximum(voters.sum(0), 1)
-    log = np.log(np.where(voters, rate, 1.0))
-    mean, disagreement = mean_and_disagreement(log, voters)
-    own = agent.spread.variance(disagreement, candidates.impressions)
-    story = agent.spread.story_variance(candidates.impressions)
-    # An error of the log click rate moves Q by that share of a click, to first order. What follows a choice cannot be
-    # checked against the truth as clicks can: its error is taken as what sets one more member apart from the mean.
-    clicks = np.where(voters, rate, 0.0).sum(0) / count
-    average = clicks.sum(1, keepdims=True) / np.maximum(candidates.available.sum(1, keepdims=True), 1)
+    mean, disagreement = mean_and_disagreement(np.log(np.where(voters, rate, 1.0)), voters)
+    own = agent.spread.floor + agent.spread.factor * disagreement
+    from_content = np.exp(mean)
+    # First what the counts of all siblings say about their story, then what each one's own counts say about it.
+    pooled = (
+        (candidates.impressions * from_content).sum(1, keepdims=True),
+        candidates.clicks.sum(1, keepdims=True),
+    )
+    story_shift, story = update_rate(
+        np.ones((len(items), 1)), np.full((len(items), 1), agent.spread.story), *pooled
+    )
+    updated, own = update_rate(from_content * story_shift, own, candidates.impressions, candidates.clicks)
+    # What follows a choice cannot be checked against the truth as clicks can: its error is taken as what sets one more
+    # member apart from the mean. An error of the log click rate moves Q by that share of a click, to first order.
     _, later = mean_and_disagreement(q - rate, voters)
-    q_mean = np.where(candidates.available, np.where(voters, q, 0.0).sum(0) / count, -np.inf)
-    q_sd = np.sqrt(own * average**2 + later * (1.0 + 1.0 / count))
-    return Belief(q_mean, q_sd, mean, np.sqrt(own), np.sqrt(own + story))
+    q_mean = np.where(voters, q, 0.0).sum(0) / count + updated - from_content
+    q_sd = np.sqrt(own * updated**2 + later * (1.0 + 1.0 / count))
+    available = candidates.available
+    return Belief(
+        np.where(available, q_mean, -np.inf), q_sd, np.log(updated), np.sqrt(own), np.sqrt(own + story)
+    )
+
+
+def update_rate(
+    rate: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    impressions: NDArray[np.int64],
+    clicks: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Join what the content says with a variant's own counts (Gamma-Poisson, Gelman et al. 2013, section 2.6).
+
+    The prior is a Gamma distribution with mean `rate` and, on the logarithm, about `variance`: worth ``1 / variance``
+    clicks. Counts weigh less than a Poisson law would have it, because they are overdispersed (`OVERDISPERSION`).
+
+    Args:
+        rate: expected clicks an impression from content alone.
+        variance: of its logarithm's error.
+        impressions: of the record; or any measure of exposure, if `rate` is clicks a unit of it.
+        clicks: of the record.
+
+    Returns:
+        the posterior mean, and the variance of its logarithm's error; without a record the arguments as they are.
+    """
+    shape = 1.0 / np.maximum(variance, 1e-9)
+    seen, clicked = impressions / OVERDISPERSION, clicks / OVERDISPERSION
+    posterior = (shape + clicked) / (shape / rate + seen)
+    return posterior, 1.0 / (shape + clicked)
 
 
 def mean_and_disagreement(
@@ -155,8 +195,8 @@ def rank(
     )
     return Ranking(
         items=items,
-        evidence=EVIDENCE,
-        evidence_zh=EVIDENCE_ZH,
+        evidence=(OWN_COUNTS if candidates.impressions.any() else "") + EVIDENCE,
+        evidence_zh=(OWN_COUNTS_ZH if candidates.impressions.any() else "") + EVIDENCE_ZH,
         context=dict(shown or {}),
         skipped=features.skipped,
         agent={str(k): str(v) for k, v in _facts(agent).items()},

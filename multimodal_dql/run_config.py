@@ -45,18 +45,9 @@ class _Network(_Part):
 
 
 class _Spread(_Part):
-    impressions: list[NotNegative] = Field(min_length=1, max_length=1000)
-    floor: list[Variance]
-    factor: list[Annotated[float, Field(ge=0.0, le=1000.0)]]
-    story: list[Variance]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not len(self.impressions) == len(self.floor) == len(self.factor) == len(self.story):
-            raise ValueError("its lists differ in length")
-        if sorted(set(self.impressions)) != self.impressions:
-            raise ValueError("impressions do not ascend")
-        return self
+    floor: Variance
+    factor: float = Field(ge=0.0, le=1000.0)
+    story: Variance
 
 
 class _Context(_Part):

@@ -241,7 +241,7 @@ def train_in_world(
             metrics.write(i, row)
             if progress:
                 progress(i + 1, config.iterations, row)
-    agent.spread = calibrate(agent, world, rng)
+    agent.spread = calibrate(agent, world)
     if run is not None:
         agent.save(run)
     return agent

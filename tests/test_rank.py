@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_dql.agent import Agent, Spread
-from multimodal_dql.rank import probability_best, rank, verdict
+from multimodal_dql.agent import Agent
+from multimodal_dql.datasets.catalogue import Item
+from multimodal_dql.rank import probability_best, rank, update_rate, verdict
 from multimodal_dql.training import TrainConfig, train
 
 from .test_state import encoded
@@ -39,11 +42,21 @@ def test_verdicts(p: list[float], said: str) -> None:
     assert verdict(np.array(p)) == said
 
 
-def test_spread_by_hand() -> None:
-    spread = Spread((0.0, 99.0), (0.4, 0.2), (2.0, 1.0), (0.1, 0.0))
-    # log(1 + 9) is half of log(1 + 99): half way between the two.
-    assert spread.variance(np.array([0.1]), np.array([9]))[0] == pytest.approx(0.3 + 1.5 * 0.1)
-    assert spread.story_variance(np.array([10**6]))[0] == 0.0
+def test_update_by_hand() -> None:
+    # A prior of .02 with variance .25 is worth 4 clicks of 200 impressions. 17.8 clicks of 1,780 impressions count as
+    # 10 of 1,000: (4 + 10) / (200 + 1000), and 14 clicks leave a variance of 1 / 14.
+    mean, variance = update_rate(np.array([0.02]), np.array([0.25]), np.array([1780]), np.array([17.8]))
+    assert mean[0] == pytest.approx(14 / 1200)
+    assert variance[0] == pytest.approx(1 / 14)
+
+
+def test_without_a_record_nothing_changes_and_with_a_long_one_the_prior_is_gone() -> None:
+    rate, variance = np.array([0.02]), np.array([0.3])
+    mean, unchanged = update_rate(rate, variance, np.array([0]), np.array([0]))
+    assert (mean[0], unchanged[0]) == (pytest.approx(0.02), pytest.approx(0.3))
+    mean, small = update_rate(rate, variance, np.array([10**7]), np.array([3 * 10**5]))
+    assert mean[0] == pytest.approx(0.03, rel=1e-3)
+    assert small[0] < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +103,27 @@ def test_records_become_reasons(agent: Agent) -> None:
     record = next(r for r in reasons if r.kind == "record")
     assert "impressions" in record.en
     assert "展示" in record.zh
+    assert ranking.evidence.startswith("the impressions and clicks in your catalogue")
+
+
+def test_a_long_record_decides(agent: Agent) -> None:
+    """50,000 impressions each, 3 % of the last against 1 % of the others: nothing else matters any more."""
+    features = encoded(items=12)
+    items = tuple(
+        Item(
+            item.item_id,
+            tuple(
+                replace(v, impressions=50_000, clicks=1500 if v is item.variants[-1] else 500)
+                for v in item.variants
+            ),
+        )
+        for item in features.catalogue.items
+    )
+    ranking = rank(agent, replace(features, catalogue=replace(features.catalogue, items=items)))
+    for ranked, item in zip(ranking.items, items, strict=True):
+        best = ranked.variants[0]
+        assert best.variant_id == item.variants[-1].variant_id
+        assert best.probability_best > 0.99
+        assert best.click_rate == pytest.approx(0.03, rel=0.1)
+        assert best.click_rate_low > 0.025
+        assert ranked.verdict == "winner"
