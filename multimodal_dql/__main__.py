@@ -21,8 +21,22 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         _run()
+    except Exception as error:
+        # TensorFlow turns Ctrl-C into an error of its own while it compiles.
+        if not _from_interrupt(error):
+            raise
+        _interrupted()
     except KeyboardInterrupt:
         _interrupted()
+
+
+def _from_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is among the causes of an error."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _run() -> None:

@@ -130,14 +130,22 @@ def test_rank_prints_one_object_and_writes_three_files(ranked: tuple[Path, Done]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])
-def test_the_same_rows_rank_the_same_in_every_encoding(
-    call: Call, stories: Path, run: Path, ranked: tuple[Path, Done], encoding: str
+def test_the_same_rows_rank_the_same_in_another_encoding(
+    call: Call, stories: Path, run: Path, ranked: tuple[Path, Done]
 ) -> None:
-    again = write_catalogue(stories.with_name(f"{encoding}.csv"), encoding=encoding)
+    again = write_catalogue(stories.with_name("gb18030.csv"), encoding="gb18030")
     done = call("rank", again, "--agent", run, "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["items"] == json.loads(ranked[1].out)["items"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030"])
+def test_the_same_rows_are_checked_the_same_in_every_encoding(
+    call: Call, stories: Path, encoding: str
+) -> None:
+    expected = call("datasets", "check", stories, "--json").out
+    again = write_catalogue(stories.with_name(f"{encoding}-check.csv"), encoding=encoding)
+    assert call("datasets", "check", again, "--json").out.replace(again.name, stories.name) == expected
 
 
 @pytest.mark.slow
@@ -425,7 +433,6 @@ def test_a_wrong_option_costs_a_process_one_line(cache: Path, stories: Path) -> 
     [
         (["device"], "write it as name=value"),
         (["device=mobil"], "did you mean 'mobile'?"),
-        (["hour=nan"], "from 0 to 24"),
         (["device=mobile", "device=tablet"], "given twice"),
     ],
 )
