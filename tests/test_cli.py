@@ -184,6 +184,24 @@ def test_strict_stops_at_the_bad_path(call: Call, stories: Path, run: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("better", [0, 1, 2])
+def test_a_large_record_outweighs_any_content(call: Call, run: Path, tmp_path: Path, better: int) -> None:
+    lines = [
+        f"s,{name},{name} headline,50000,{1500 if place == better else 500}"
+        for place, name in enumerate(("first", "second", "third"))
+    ]
+    (tmp_path / "c.csv").write_text("\n".join(["item_id,variant_id,caption,impressions,clicks", *lines]))
+    done = call("rank", tmp_path / "c.csv", "--agent", run, "--json")
+    assert done.code == 0, done.err
+    (item,) = json.loads(done.out)["items"]
+    best = item["variants"][0]
+    assert (item["verdict"], best["variant_id"]) == ("winner", ("first", "second", "third")[better])
+    assert best["probability_best"] > 0.99
+    assert best["click_rate"] == pytest.approx(0.03, rel=0.1)
+    assert item["variants"][1]["click_rate"] == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.slow
 def test_simulate(call: Call, stories: Path, run: Path) -> None:
     done = call("simulate", stories, "--agent", run, "--sessions", 100, "--json")
     assert done.code == 0, done.err
@@ -625,6 +643,7 @@ def test_an_interrupted_training_leaves_no_half_written_run(
         "--out",
         str(out),
     ]
+    stdout = stderr = ""
     process = subprocess.Popen(
         [sys.executable, "-m", "multimodal_dql", *args],
         stdout=subprocess.PIPE,
@@ -636,12 +655,18 @@ def test_an_interrupted_training_leaves_no_half_written_run(
         until = time.monotonic() + 120
         while not (out / "tensorboard").exists() and time.monotonic() < until:
             time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        # TensorFlow's compiler can swallow the first one; a person presses again.
+        for _ in range(10):
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                stdout, stderr = process.communicate(timeout=10)
+                break
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-    assert (process.returncode, stdout, stderr.splitlines()[-1]) == (130, "", "interrupted")
+    # 130 is what shells make of the signal itself, which the interpreter may pass on while it closes down.
+    assert process.returncode in (130, -signal.SIGINT), stderr
+    assert (stdout, stderr.splitlines()[-1]) == ("", "interrupted")
     assert "Traceback" not in stderr
     # Whole files only: either no configuration, so that it is no run, or one that vouches for its weights.
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
