@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.errors import CatalogueError
 from multimodal_dql.evaluation.statistics import Comparison
 from multimodal_dql.features import Features
 from multimodal_dql.policies.base import First, Uniform
@@ -31,8 +32,15 @@ class OfflineTest:
 def offline_test(agent: Agent, world: World, encoded: Features, *, seed: int, sessions: int) -> OfflineTest:
     """Measure the agent on stories it did not learn from, records hidden, in paired simulated sessions.
 
-    A story of the training catalogue is decided by the members that left it out; a new story by all.
+    A story of the training catalogue is decided by the members that left it out; a new story by all. Raises
+    `CatalogueError` for fewer than two stories.
     """
+    if len(encoded.catalogue.items) < 2:
+        raise CatalogueError(
+            path=encoded.catalogue.path,
+            detail="has 1 story, and an interval over stories needs at least 2; add stories",
+            detail_zh="只有 1 个条目，而针对条目的区间至少需要 2 个；请增加条目",
+        )
     item_ids = [item.item_id for item in encoded.catalogue.items]
     learned = DqnPolicy(agent, known=agent.known(item_ids))
     outcomes = {

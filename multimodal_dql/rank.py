@@ -79,26 +79,43 @@ def believe(
     voters = agent.left_out(known)[:, :, None] & candidates.available[None]
     count = np.maximum(voters.sum(0), 1)
     mean, disagreement = mean_and_disagreement(np.log(np.where(voters, rate, 1.0)), voters)
-    own = agent.spread.floor + agent.spread.factor * disagreement
+    own = np.maximum(agent.spread.floor + agent.spread.factor * disagreement, 1e-9)
     from_content = np.exp(mean)
     # First what the counts of all siblings say about their story, then what each one's own counts say about it.
-    pooled = (
-        (candidates.impressions * from_content).sum(1, keepdims=True),
-        candidates.clicks.sum(1, keepdims=True),
-    )
-    story_shift, story = update_rate(
-        np.ones((len(items), 1)), np.full((len(items), 1), agent.spread.story), *pooled
-    )
-    updated, own = update_rate(from_content * story_shift, own, candidates.impressions, candidates.clicks)
-    # What follows a choice cannot be checked against the truth as clicks can: its error is taken as what sets one more
-    # member apart from the mean. An error of the log click rate moves Q by that share of a click, to first order.
-    _, later = mean_and_disagreement(q - rate, voters)
-    q_mean = np.where(voters, q, 0.0).sum(0) / count + updated - from_content
-    q_sd = np.sqrt(own * updated**2 + later * (1.0 + 1.0 / count))
-    available = candidates.available
+    shift, story = _story_update(from_content, own, agent.spread.story, candidates)
+    updated, remaining = update_rate(from_content * shift, own, candidates.impressions, candidates.clicks)
+    _, total = update_rate(from_content, own + story, candidates.impressions, candidates.clicks)
+    # What follows a choice is known from simulation only: it fades as counts of real people come in. Its error is taken
+    # as what sets one more member apart from the mean. An error of the log click rate moves Q by that share of a click.
+    size = candidates.available.sum(1, keepdims=True)
+    fade = (np.where(candidates.available, remaining / own, 0.0)).sum(1, keepdims=True) / size
+    follows, apart = mean_and_disagreement(q - rate, voters)
+    shared = follows.sum(1, keepdims=True) / size
+    q_mean = updated + shared + fade * (follows - shared)
+    q_sd = np.sqrt(remaining * updated**2 + fade**2 * apart * (1.0 + 1.0 / count))
     return Belief(
-        np.where(available, q_mean, -np.inf), q_sd, np.log(updated), np.sqrt(own), np.sqrt(own + story)
+        np.where(candidates.available, q_mean, -np.inf),
+        q_sd,
+        np.log(updated),
+        np.sqrt(remaining),
+        np.sqrt(total),
     )
+
+
+def _story_update(
+    rate: NDArray[np.float64], own: NDArray[np.float64], story: float, candidates: Candidates
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By which factor the counts of a story move all its variants, (items, 1), and the variance that is left of it.
+
+    Counts of few variants say little about the story, however many they are, because each variant has an error of its
+    own: they weigh as if their precision were ``1 / (1 / clicks + own)``, own averaged over where they come from.
+    """
+    n = candidates.impressions.astype(np.float64)
+    share = n / np.maximum(n.sum(1, keepdims=True), 1.0)
+    expected = (n * rate).sum(1, keepdims=True)
+    weight = 1.0 / (1.0 + expected / OVERDISPERSION * (share**2 * own).sum(1, keepdims=True))
+    clicks = weight * candidates.clicks.sum(1, keepdims=True)
+    return update_rate(np.ones_like(expected), np.full_like(expected, story), weight * expected, clicks)
 
 
 def update_rate(

@@ -147,10 +147,12 @@ def train(
     candidates = candidate_table(encoded, projection)
     people = Audience.draw(candidates, projection.widths, config.seed, audience)
     world = World.draw(people, candidates, config.seed)
-    if run is not None:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / AUDIENCE_FILE).write_text(people.to_json(), encoding="utf-8")
-    agent = train_in_world(world, projection, config, run=run, progress=progress)
+    # The audience is written with the agent, never before: an interrupted run leaves an older one whole.
+    try:
+        agent = train_in_world(world, projection, config, run=run, progress=progress)
+    except TrainingError:
+        _write_audience(run, people)
+        raise
     items = encoded.catalogue.items
     agent.item_ids = tuple(item.item_id for item in items)
     agent.winners = known_winners(
@@ -159,9 +161,15 @@ def train(
         [[v.variant_id for v in item.variants] for item in items],
         [[v.caption or "" for v in item.variants] for item in items],
     )
+    _write_audience(run, people)
     if run is not None:
         agent.save(run)
     return agent, world
+
+
+def _write_audience(run: Path | None, people: Audience) -> None:
+    if run is not None:
+        (run / AUDIENCE_FILE).write_text(people.to_json(), encoding="utf-8")
 
 
 def read_audience(run: Path) -> Audience:
@@ -235,6 +243,7 @@ def train_in_world(
             }
             if _diverged(row, agent):
                 agent.network.set_weights(good)
+                agent.spread = calibrate(agent, world)
                 if run is not None:
                     agent.save(run)
                 raise _divergence(i, row, run)
