@@ -6,7 +6,9 @@
         ├── UnknownNameError          a name that is not in a list; suggests the nearest
         ├── CatalogueError            a catalogue that cannot be read
         │   └── CatalogueInvalid      rows that are wrong: all of them, each with line, field and cure
-        ├── RowFault                  one field of one catalogue row
+        ├── ABTestsError              past A/B tests that cannot be read or learned from
+        │   └── ABTestsInvalid        rows that are wrong: all of them, each with line, field and cure
+        ├── RowFault                  one field of one row of a catalogue or of A/B tests
         ├── DataFinding               something the data-quality check noticed
         ├── DatasetCardError          a data set card that is wrong
         ├── MediaError                one picture or sound that cannot be used
@@ -37,6 +39,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "ABTestsError",
+    "ABTestsInvalid",
     "CatalogueError",
     "CatalogueInvalid",
     "DataFinding",
@@ -140,13 +144,32 @@ class CatalogueInvalid(CatalogueError):
 
     def text(self, lang: Lang) -> str:
         """A first line with the count, then one line for each problem."""
-        problems: list[Problem] = self.fields["problems"]
-        n, path = len(problems), self.fields["path"]
-        head = f"{path}：{n} 处需要修改" if lang == "zh" else f"{path}: {n} thing{'s' * (n != 1)} to mend"
-        shown = [problem.text(lang) for problem in problems[:20]]
-        if n > len(shown):
-            shown.append(f"……另有 {n - 20} 处" if lang == "zh" else f"... and {n - 20} more")
-        return "\n  ".join([head, *shown])
+        return _listed(self.fields["path"], self.fields["problems"], lang)
+
+
+def _listed(path: object, problems: list[Problem], lang: Lang) -> str:
+    """A first line with the count, then the first 20 problems, one line each."""
+    n = len(problems)
+    head = f"{path}：{n} 处需要修改" if lang == "zh" else f"{path}: {n} thing{'s' * (n != 1)} to mend"
+    shown = [problem.text(lang) for problem in problems[:20]]
+    if n > len(shown):
+        shown.append(f"……另有 {n - 20} 处" if lang == "zh" else f"... and {n - 20} more")
+    return "\n  ".join([head, *shown])
+
+
+class ABTestsError(InputError):
+    """Past A/B tests that cannot be read or learned from. Fields: path, detail, detail_zh."""
+
+    en = "{path}: {detail}"
+    zh = "{path}：{detail_zh}"
+
+
+class ABTestsInvalid(ABTestsError):
+    """Rows of A/B tests that are wrong. Fields: path, problems (list of `Problem`)."""
+
+    def text(self, lang: Lang) -> str:
+        """A first line with the count, then one line for each problem."""
+        return _listed(self.fields["path"], self.fields["problems"], lang)
 
 
 class MediaError(InputError):
@@ -209,7 +232,7 @@ class Problem:
 
 
 class RowFault(InputError):
-    """One field of one catalogue row is wrong. Fields: code, detail, detail_zh."""
+    """One field of one row is wrong. Fields: code, detail, detail_zh."""
 
     en = "{detail}"
     zh = "{detail_zh}"

@@ -1,0 +1,78 @@
+"""`bench NAME`: measurements, each next to a reference."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from multimodal_dql.commands.options import JsonOpt, LangOpt
+from multimodal_dql.terminal import emit, table
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Measurements, each next to a reference.")
+
+
+@app.command("encode")
+def encode(json_output: JsonOpt = False, lang: LangOpt = "en") -> None:
+    """Items a second of every built-in encoder on one thread."""
+    from multimodal_dql.bench.encode import bench_encode as measure
+
+    result = measure()
+    rows = [
+        (modality, name, f"{rate:,.0f}", str(result["reference"].get(modality, {}).get(name, "")))
+        for modality in ("text", "image", "audio")
+        for name, rate in result[modality].items()
+    ]
+    emit(json_output, result, lambda c: c.print(table(("modality", "what", "items/s", "reference"), rows)))
+
+
+@app.command()
+def simulator(
+    sessions: Annotated[int, typer.Option(min=1000, help="Sessions of the largest run.")] = 10_000_000,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Impressions a second of the engagement model on one thread, every mechanism on."""
+    from multimodal_dql.bench.simulator import bench_simulator
+
+    sizes = sorted({min(10**k, sessions) for k in range(4, 8)} | {sessions})
+    result = bench_simulator(tuple(sizes))
+    rows = [
+        (
+            f"{r['sessions']:,}",
+            f"{r['impressions_per_second']:,}",
+            f"{r['seconds']:.2f}",
+            f"{r['peak_memory_mb']:,}",
+        )
+        for r in result["scaling"]
+    ]
+    rows += [(name, f"{rate:,}", "", "") for name, rate in result["reference"].items()]
+    emit(json_output, result, lambda c: c.print(table(("sessions", "impressions/s", "s", "memory MB"), rows)))
+
+
+@app.command()
+def experiments(
+    runs: Annotated[int, typer.Option(min=10, help="A/A experiments; a fifth as many A/B.")] = 10_000,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """False winners, power and coverage of many simulated experiments; some minutes."""
+    from multimodal_dql.bench.experiments import bench_experiments
+
+    result = bench_experiments(runs, max(runs // 5, 1))
+    false, power, covered = result["false_winners"], result["power"], result["coverage"]
+    rows = [
+        ("false winners, read once", f"{false['fixed']:.2%}", "5 %"),
+        ("false winners, any-time rule, 20 looks", f"{false['anytime_peeking']:.2%}", "at most 5 %"),
+        ("false winners, group-sequential, 20 looks", f"{false['group_sequential']:.2%}", "at most 5 %"),
+        (
+            f"power at {power['sessions']:,} sessions",
+            f"{power['simulated']:.1%}",
+            f"{power['predicted']:.1%}",
+        ),
+        ("true effect inside the interval", f"{covered['simulated']:.1%}", f"{covered['nominal']:.0%}"),
+        ("lost sessions: p of the sample ratio", f"{result['planted_bug']['p_with']:.1g}", "below .001"),
+    ]
+    emit(json_output, result, lambda c: c.print(table(("what", "measured", "promised"), rows)))

@@ -1,0 +1,56 @@
+"""Steps that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from multimodal_dql.errors import UsageError
+from multimodal_dql.terminal import announce, progress
+
+__all__ = ["encode_catalogue", "encoder_list", "timed", "write_json"]
+
+
+def encode_catalogue(catalogue: Any, encoders: list[str], strict: bool) -> Any:
+    """Encode a catalogue, with a progress bar on a terminal."""
+    from multimodal_dql.features import features
+
+    with progress() as tick:
+        encoded = features(catalogue, encoders, strict=strict, progress=tick)
+    announce(
+        f"{len(encoded.catalogue.items)} stories, {len(encoded.catalogue.variants)} variants: "
+        f"{encoded.encoded} embeddings made, {encoded.cached} from the cache, {encoded.seconds:.1f} s",
+        f"{len(encoded.catalogue.items)} 个条目，{len(encoded.catalogue.variants)} 个变体："
+        f"新编码 {encoded.encoded} 个，缓存 {encoded.cached} 个，用时 {encoded.seconds:.1f} 秒",
+    )
+    for problem in encoded.skipped:
+        announce(f"left out: {problem.text('en')}", f"已略过：{problem.text('zh')}")
+    return encoded
+
+
+def encoder_list(encoders: str) -> list[str]:
+    """Split a list of encoder names; empty means a mistake."""
+    names = [name.strip() for name in encoders.split(",") if name.strip()]
+    if not names:
+        raise UsageError(
+            detail="--encoders is empty; name at least one", detail_zh="--encoders 为空；请至少写一个名称"
+        )
+    return names
+
+
+def timed(work: Any) -> Any:
+    """The two results of `work`, and the seconds it took."""
+    import time
+
+    start = time.perf_counter()
+    first, second = work()
+    return first, second, time.perf_counter() - start
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as UTF-8 JSON."""
+    import json
+
+    from multimodal_dql.report.output import write_text
+
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,143 @@
+"""`simulate`: whether a policy should be published."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from multimodal_dql.commands.common import encode_catalogue, encoder_list, write_json
+from multimodal_dql.commands.options import (
+    DEFAULT_ENCODERS,
+    CatalogueArg,
+    EncodersOpt,
+    EngagementOpt,
+    JsonOpt,
+    LangOpt,
+    OutOpt,
+    SeedOpt,
+)
+from multimodal_dql.errors import UsageError
+from multimodal_dql.terminal import announce, emit, language, progress
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    catalogue: CatalogueArg,
+    agent: Annotated[
+        Path | None,
+        typer.Option("--agent", metavar="RUN", help="Directory of a training run; adds 'learned'."),
+    ] = None,
+    policies: Annotated[
+        str | None,
+        typer.Option(
+            "--policies", help="Names, separated by commas, options after a colon: first,ucb:z=.04."
+        ),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--against", help="The policy to compare with; the first one listed.")
+    ] = None,
+    sessions: Annotated[
+        int, typer.Option("--sessions", help="Simulated users, each with all visits.")
+    ] = 20_000,
+    design: Annotated[
+        str, typer.Option("--design", help="paired (same users, same luck) or randomised (as a live test).")
+    ] = "paired",
+    outcome: Annotated[
+        str, typer.Option("--outcome", help="clicks, click_rate, dwell_seconds, satisfaction, return, ...")
+    ] = "clicks",
+    minimum_effect: Annotated[
+        float, typer.Option("--minimum-effect", help="Smallest relative effect that would matter.")
+    ] = 0.01,
+    rule: Annotated[
+        str, typer.Option("--rule", help="fixed, group-sequential or anytime: when the result may be read.")
+    ] = "fixed",
+    looks: Annotated[
+        int, typer.Option("--looks", min=1, max=500, help="Times at which it is looked at.")
+    ] = 20,
+    refresh: Annotated[
+        int, typer.Option("--refresh", min=1, help="Sessions after which learning policies see the counts.")
+    ] = 1000,
+    records: Annotated[
+        bool, typer.Option("--records", help="Show 'learned' the counts of the running experiment.")
+    ] = False,
+    without: Annotated[
+        str, typer.Option("--without", help="Mechanisms of the engagement model to switch off, by commas.")
+    ] = "",
+    engagement: EngagementOpt = None,
+    encoders: EncodersOpt = DEFAULT_ENCODERS,
+    events: Annotated[
+        Path | None, typer.Option("--events", help="Write every decision to this Parquet file.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Threads; 0 is one a processor.")] = 0,
+    out: OutOpt = None,
+    seed: SeedOpt = 0,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Offline A/B simulation of policies: an interval, and one of three endings for each."""
+    from multimodal_dql.datasets.catalogue import read_catalogue
+    from multimodal_dql.datasets.events import EventWriter
+    from multimodal_dql.report import print_trial, trial_to_dict, write_trial_html
+    from multimodal_dql.report.output import writable_folder
+    from multimodal_dql.setting import arms_of, read_setting
+    from multimodal_dql.simulation.analysis import Analysis
+    from multimodal_dql.simulation.event_log import events_of
+    from multimodal_dql.simulation.experiment import Block, Plan
+    from multimodal_dql.simulation.trial import run_trial
+
+    plan = Plan(sessions, design, seed, (), refresh, looks, workers)  # type: ignore[arg-type]
+    off = [name.strip() for name in without.split(",") if name.strip()]
+    default = "first,uniform" + (",learned,shuffled" if agent else "")
+    specs = [spec.strip() for spec in _split(policies or default)]
+    if not specs:
+        raise UsageError(
+            detail="--policies is empty; name at least two", detail_zh="--policies 为空；请至少写两个策略"
+        )
+    analysis = Analysis(against or specs[0], outcome, minimum_effect, rule=rule)  # type: ignore[arg-type]
+    read = read_catalogue(catalogue)
+    setting = read_setting(agent, engagement, off, seed=seed)
+    if out is not None:
+        writable_folder(out)
+    names = list(setting.agent.encoders) if setting.agent else encoder_list(encoders)
+    encoded = encode_catalogue(read, names, strict=False)
+    stage = setting.stage(encoded)
+    arms = arms_of(specs, stage, setting.agent, encoded, seed=seed, records=records)
+    item_ids = [item.item_id for item in encoded.catalogue.items]
+    version, fingerprint = "" if agent is None else agent.name, encoded.catalogue.fingerprint
+
+    with progress() as tick, EventWriter(events) if events else nullcontext() as log:
+
+        def keep(block: Block) -> None:
+            if log is not None:
+                log.write(events_of(block, encoded.catalogue, model_version=version, fingerprint=fingerprint))
+
+        trial = run_trial(
+            stage,
+            arms,
+            plan,
+            analysis,
+            item_ids=item_ids,
+            keep=keep if events else None,
+            progress=lambda done, total: tick("sessions", done, total),
+        )
+    result: dict[str, Any] = trial_to_dict(trial)
+    if out is not None:
+        write_trial_html(out / "index.html", trial=trial, lang=language())
+        write_json(out / "simulation.json", result)
+        announce(f"wrote {out}/index.html, simulation.json", f"已写入 {out}/index.html、simulation.json")
+    emit(json_output, result, lambda console: print_trial(trial, console, language()))
+
+
+def _split(policies: str) -> list[str]:
+    """Split at the commas between policies, not at those between options of one: ``ucb:z=.04,first``."""
+    parts: list[str] = []
+    for part in policies.split(","):
+        if "=" in part and ":" not in part and parts:
+            parts[-1] += "," + part
+        elif part.strip():
+            parts.append(part)
+    return parts

@@ -1,0 +1,97 @@
+"""Logged decisions: one row each, in Parquet, with the probability of what was shown (its propensity)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from multimodal_dql.errors import OutputError
+
+__all__ = ["EVENTS_VERSION", "EventWriter", "event_schema"]
+
+EVENTS_VERSION = 1
+
+
+def event_schema() -> Any:
+    """The columns of a log of decisions, as a `pyarrow.Schema`.
+
+    ``session_id`` is opaque: nothing in it says who a person is. ``context`` is what the policy was told
+    about the audience;
+    ``candidates`` are variant ids, ``records`` their impressions and clicks when the decision fell,
+    ``action`` the variant
+    shown and ``probability`` that of showing it. Embeddings are not logged: they come from the catalogue.
+    """
+    import pyarrow as pa
+
+    record = pa.struct([pa.field("impressions", pa.int64()), pa.field("clicks", pa.int64())])
+    return pa.schema(
+        [
+            pa.field("event_id", pa.string(), nullable=False),
+            pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("session_id", pa.string()),
+            pa.field("item_id", pa.string(), nullable=False),
+            pa.field("context", pa.map_(pa.string(), pa.string())),
+            pa.field("candidates", pa.list_(pa.string()), nullable=False),
+            pa.field("records", pa.list_(record)),
+            pa.field("action", pa.string(), nullable=False),
+            pa.field("probability", pa.float64(), nullable=False),
+            pa.field("click", pa.int8(), nullable=False),
+            pa.field("dwell_seconds", pa.float64()),
+            pa.field("satisfaction", pa.float64()),
+            pa.field("conversion_value", pa.float64()),
+            pa.field("conversion_delay_hours", pa.float64()),
+            pa.field("policy", pa.dictionary(pa.int32(), pa.string())),
+            pa.field("model_version", pa.dictionary(pa.int32(), pa.string())),
+            pa.field("catalogue_fingerprint", pa.dictionary(pa.int32(), pa.string())),
+            pa.field("schema_version", pa.int32(), nullable=False),
+        ]
+    )
+
+
+class EventWriter:
+    """Writes a Parquet log batch by batch in constant memory; the file appears whole when the writer is closed.
+
+    Use it in a ``with`` block: an exception inside leaves nothing behind, and a file of that name as it was.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, 0
+
+    def __enter__(self) -> Self:
+        import pyarrow.parquet as pq
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:40]}.")
+        except OSError as error:
+            raise OutputError(path=str(self.path), reason=error.strerror or str(error)) from error
+        os.close(handle)
+        self._temporary = Path(name)
+        self._writer = pq.ParquetWriter(self._temporary, event_schema(), compression="zstd")
+        return self
+
+    def write(self, table: Any) -> None:
+        """Append a `pyarrow.Table` with the columns of `event_schema`."""
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writer.close()
+            if kind is None:
+                umask = os.umask(0)
+                os.umask(umask)
+                os.chmod(self._temporary, 0o666 & ~umask)
+                os.replace(self._temporary, self.path)
+        except OSError as problem:
+            raise OutputError(path=str(self.path), reason=problem.strerror or str(problem)) from problem
+        finally:
+            self._temporary.unlink(missing_ok=True)
