@@ -21,6 +21,7 @@ __all__ = [
     "ContentProjection",
     "ContextField",
     "ContextSpec",
+    "Counts",
     "EncoderProjection",
     "State",
     "candidate_table",
@@ -37,6 +38,55 @@ PRIOR_IMPRESSIONS = 200.0
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What a running experiment has seen so far, for `B` decisions at once; the candidates stand as in `State`.
+
+    Attributes:
+        impressions: (B, K) int64, zero for padding.
+        clicks: (B, K) int64, at most `impressions`, zero for padding.
+        elapsed: impressions of the whole experiment so far, (B,); the sum of `impressions` unless arms were dropped.
+        horizon: impressions planned for the experiment, (B,); infinite when it is open-ended.
+        prior_rate: click rate that a content model predicts, (B, K); NaN where it predicts nothing, None without one.
+
+    Raises:
+        UsageError: shapes that do not fit, or counts that cannot be.
+    """
+
+    impressions: Int
+    clicks: Int
+    elapsed: NDArray[np.float64]
+    horizon: NDArray[np.float64]
+    prior_rate: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.impressions.shape
+        wide = [a.shape for a in (self.clicks, self.prior_rate) if a is not None and a.shape != shape]
+        narrow = [a.shape for a in (self.elapsed, self.horizon) if a.shape != shape[:1]]
+        if len(shape) != 2 or wide or narrow:
+            raise UsageError(
+                detail=f"counts: give impressions (B, K), clicks and prior_rate alike, elapsed and horizon (B,); "
+                f"these are {shape} against {[*wide, *narrow]}",
+                detail_zh=f"计数：impressions 应为 (B, K)，clicks 与 prior_rate 同形，elapsed 与 horizon 为 (B,)；"
+                f"现为 {shape} 与 {[*wide, *narrow]}",
+            )
+        wrong = ((self.clicks < 0) | (self.clicks > self.impressions)).any(axis=1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise UsageError(
+                detail=f"counts: decision {row} has {self.clicks[row].tolist()} clicks on "
+                f"{self.impressions[row].tolist()} impressions; clicks lie between 0 and the impressions",
+                detail_zh=f"计数：第 {row} 个决策在 {self.impressions[row].tolist()} 次展示上有 "
+                f"{self.clicks[row].tolist()} 次点击；点击数应在 0 与展示数之间",
+            )
+
+    @classmethod
+    def zeros(cls, decisions: int, candidates: int) -> Counts:
+        """Nothing seen yet, no plan, no prediction."""
+        none = np.zeros((decisions, candidates), dtype=np.int64)
+        return cls(none, none, np.zeros(decisions), np.full(decisions, np.inf))
+
+
+@dataclass(frozen=True)
 class State:
     """What is known when a choice is made, for `B` decisions at once.
 
@@ -47,6 +97,8 @@ class State:
         context: the audience, (B, C) float32.
         available: which candidates exist, (B, K) bool; padding is False.
         item: number of the story in its catalogue, (B,); for bookkeeping, never an input of the network.
+        counts: the running experiment, for policies that learn from counts; never an input of the network. A policy
+            that needs it and finds None takes every count as zero.
     """
 
     content: Float
@@ -55,6 +107,7 @@ class State:
     context: Float
     available: Bool
     item: Int
+    counts: Counts | None = None
 
     def inputs(self) -> dict[str, NDArray[np.generic]]:
         """The arrays by name, as the network takes them."""

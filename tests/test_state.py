@@ -15,6 +15,8 @@ from multimodal_dql.state import (
     ContentProjection,
     ContextField,
     ContextSpec,
+    Counts,
+    State,
     candidate_table,
     record_features,
 )
@@ -134,3 +136,46 @@ def test_context_is_read_or_refused_with_the_cure() -> None:
         CONTEXT.parse(["hour=nan"])
     with pytest.raises(UsageError, match="name=value"):
         CONTEXT.parse(["mobile"])
+
+
+def test_counts_are_never_an_input_of_the_network() -> None:
+    z = np.zeros((2, 3, 1), np.float32)
+    available = np.ones((2, 3), bool)
+    without = State(z, z, z, z[:, 0], available, np.arange(2))
+    assert without.counts is None
+    with_counts = State(z, z, z, z[:, 0], available, np.arange(2), Counts.zeros(2, 3))
+    assert without.inputs().keys() == with_counts.inputs().keys()
+    assert "counts" not in without.inputs()
+
+
+def test_no_counts_are_zero_and_open_ended() -> None:
+    counts = Counts.zeros(2, 3)
+    assert counts.impressions.shape == counts.clicks.shape == (2, 3)
+    assert not counts.impressions.any()
+    assert not counts.elapsed.any()
+    assert np.isinf(counts.horizon).all()
+    assert counts.prior_rate is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"clicks": [[0, 0], [3, 0]]}, r"decision 1 has \[3, 0\] clicks on \[2, 2\] impressions"),
+        ({"clicks": [[0, -1], [0, 0]]}, "decision 0 has"),
+        ({"clicks": [[0], [0]]}, r"these are \(2, 2\) against \[\(2, 1\)\]"),
+        ({"elapsed": [1.0]}, r"against \[\(1,\)\]"),
+        ({"prior_rate": [0.1, 0.2]}, "prior_rate alike"),
+        ({"impressions": [2, 2]}, "give impressions"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(change: dict[str, list[object]], said: str) -> None:
+    fields = {
+        "impressions": [[1, 0], [2, 2]],
+        "clicks": [[1, 0], [2, 0]],
+        "elapsed": [1.0, 4.0],
+        "horizon": [9.0, 9.0],
+    }
+    Counts(**{name: np.array(value) for name, value in fields.items()})
+    with pytest.raises(UsageError, match=said) as caught:
+        Counts(**{name: np.array(value) for name, value in (fields | change).items()})
+    assert "计数" in caught.value.text("zh")

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
-from multimodal_dql.policies.base import Policy, epsilon_floor
+from multimodal_dql.policies.base import Policy, epsilon_floor, split_best
 from multimodal_dql.state import State
 
 __all__ = ["DqnPolicy"]
 
 
 class DqnPolicy(Policy):
-    """Choose the candidate of highest mean Q; with probability `epsilon` any candidate.
+    """Choose the candidate of highest mean Q, evenly among equals; with probability `epsilon` any candidate.
 
     Args:
         agent: the ensemble.
@@ -23,6 +23,7 @@ class DqnPolicy(Policy):
     """
 
     name = "learned"
+    learns = False
 
     def __init__(self, agent: Agent, epsilon: float = 0.0, *, known: NDArray[np.int64] | None = None) -> None:
         self.agent, self.epsilon, self.known = agent, epsilon, known
@@ -35,6 +36,4 @@ class DqnPolicy(Policy):
             score = np.where(state.available, np.where(voters, q, 0.0).sum(0) / voters.sum(0), -np.inf)
         else:
             score = q.mean(axis=0)
-        greedy = np.zeros(score.shape)
-        greedy[np.arange(len(score)), score.argmax(axis=1)] = 1.0
-        return epsilon_floor(greedy, state.available, self.epsilon)
+        return epsilon_floor(split_best(score, state.available), state.available, self.epsilon)
