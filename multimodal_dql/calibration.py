@@ -10,27 +10,26 @@ from numpy.typing import NDArray
 from multimodal_dql.agent import Agent, Spread
 from multimodal_dql.rank import mean_and_disagreement
 from multimodal_dql.simulation.audience import World
+from multimodal_dql.simulation.sessions import Stage, true_rates, typical_impressions
 from multimodal_dql.state import record_features
 
-__all__ = ["calibrate", "known_winners", "true_rates"]
+__all__ = ["calibrate", "known_winners", "world_rates"]
 
 USERS = 64
 """Typical users over which a click rate is averaged."""
 
 
-def true_rates(world: World) -> NDArray[np.float64]:
-    """Clicks an impression of each candidate, averaged over the segments, (items, K); 0 where not available."""
-    c = world.candidates
-    taste = np.einsum("ikp,gp->gik", c.content[c.table].astype(np.float64), world.audience.taste)
-    rate = (1.0 / (1.0 + np.exp(-(world.appeal[c.table] + taste)))).mean(axis=0)
-    return np.asarray(rate * c.available)
+def world_rates(world: World, seed: int = 0) -> NDArray[np.float64]:
+    """Clicks an impression of each candidate over typical impressions, (items, K)."""
+    stage = Stage.of(world)
+    return true_rates(stage, typical_impressions(stage, seed, 1024))
 
 
 def calibrate(agent: Agent, world: World) -> Spread:
     """Measure the error of log click rates from content alone; see `Spread`."""
     c = world.candidates
     items = np.arange(len(c.table))
-    truth = np.log(np.where(c.available, true_rates(world), 1.0))
+    truth = np.log(np.where(c.available, world_rates(world), 1.0))
     voters = agent.left_out(items)[:, :, None] & c.available[None]
     none = np.zeros_like(c.impressions)
     record = record_features(none, none, c.available, agent.base_rate)
@@ -68,7 +67,7 @@ def known_winners(
         variant_ids: by item and slot.
         captions: by item and slot, empty where there is none.
     """
-    c, rate = world.candidates, true_rates(world)
+    c, rate = world.candidates, world_rates(world)
     out = []
     for i, item_id in enumerate(item_ids):
         kept = c.available[i]

@@ -24,8 +24,9 @@ from multimodal_dql.features import Features
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.replay import Replay, n_step
 from multimodal_dql.run_config import read_file
-from multimodal_dql.simulation.audience import CONTEXT, Audience, AudienceConfig, World, typical_users
-from multimodal_dql.simulation.sessions import Steps, run_sessions
+from multimodal_dql.simulation.audience import CONTEXT, Audience, World
+from multimodal_dql.simulation.config import EngagementConfig
+from multimodal_dql.simulation.sessions import Stage, Steps, run_sessions, typical_users
 from multimodal_dql.state import RECORD_WIDTH, ContentProjection, candidate_table
 
 __all__ = ["TrainConfig", "double_q_target", "read_audience", "read_metrics", "train", "train_in_world"]
@@ -117,7 +118,7 @@ def double_q_target(reward: Any, factor: Any, q_online: Any, q_target: Any, avai
 def train(
     encoded: Features,
     config: TrainConfig,
-    audience: AudienceConfig | None = None,
+    audience: EngagementConfig | None = None,
     *,
     run: Path | None = None,
     progress: Progress | None = None,
@@ -216,7 +217,8 @@ def train_in_world(
     network = {name: getattr(config, name) for name in NETWORK_SETTINGS}
     agent = Agent.create(projection, CONTEXT, world.config.base_click_rate, network, config.seed)
     agent.facts = {"training": asdict(config), "audience": asdict(world.config), "stories": stories}
-    agent.audience = typical_users(config.seed)
+    stage = Stage.of(world)
+    agent.audience = typical_users(stage, config.seed)
     agent.fold = rng.permutation(stories) % config.folds
     items = np.arange(stories)
     bags = ~agent.left_out(items)
@@ -225,15 +227,8 @@ def train_in_world(
     with _Metrics(run) as metrics:
         for i in range(config.iterations):
             policy = DqnPolicy(agent, config.epsilon_at(i))
-            steps = run_sessions(
-                world,
-                policy,
-                seed=config.seed,
-                first=i * config.sessions,
-                sessions=config.sessions,
-                items=items,
-                record_rng=rng,
-            )
+            ids = np.arange(i * config.sessions, (i + 1) * config.sessions)
+            steps = run_sessions(stage, policy, seed=config.seed, ids=ids, record_rng=rng)
             replay.add(_transitions(steps, world, config))
             good = agent.network.get_weights()
             row = learner.learn(replay.sample(rng, (config.updates, config.batch)))

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 
@@ -201,16 +202,65 @@ def test_a_large_record_outweighs_any_content(call: Call, run: Path, tmp_path: P
     assert item["variants"][1]["click_rate"] == pytest.approx(0.01, rel=0.1)
 
 
+COMPARISON = {"arm", "against", "effect", "low", "high", "p_adjusted", "ending"}
+
+
 @pytest.mark.slow
-def test_simulate(call: Call, stories: Path, run: Path) -> None:
-    done = call("simulate", stories, "--agent", run, "--sessions", 100, "--json")
+def test_simulate(call: Call, stories: Path, run: Path, tmp_path: Path) -> None:
+    out, events = tmp_path / "页面", tmp_path / "log" / "events.parquet"
+    args = ("--sessions", 300, "--policies", "first,uniform,thompson,learned,shuffled")
+    done = call("simulate", stories, "--agent", run, *args, "--out", out, "--events", events, "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
-    assert result["design"] == "paired"
-    assert [(c["arm"], c["against"]) for c in result["comparisons"]] == [
-        ("learned", "first"),
-        ("learned", "uniform"),
-    ]
+    assert set(result) >= {"arms", "comparisons", "design", "sample_ratio_p", "crn_variance_ratio"}
+    assert (result["design"], result["sample_ratio_p"]) == ("paired", None)
+    assert 0 < result["crn_variance_ratio"] < 1
+    assert [c["arm"] for c in result["comparisons"]] == ["uniform", "thompson", "learned", "shuffled"]
+    assert all(c["against"] == "first" and set(c) >= COMPARISON for c in result["comparisons"])
+    assert set(result["references"]) == {"oracle", "myopic"}
+    assert json.loads((out / "simulation.json").read_text("utf-8")) == result
+    assert "<svg" in (out / "index.html").read_text("utf-8")
+    table = pq.read_table(events)
+    assert set(table["policy"].to_pylist()) == set(result["arms"])
+    assert min(table["probability"].to_pylist()) > 0
+
+
+@pytest.mark.slow
+def test_simulate_needs_no_agent_and_speaks_chinese(call: Call, stories: Path) -> None:
+    args = (
+        "--policies",
+        "uniform,ucb:z=.04",
+        "--design",
+        "randomised",
+        "--rule",
+        "anytime",
+        "--sessions",
+        400,
+    )
+    done = call("simulate", stories, "--encoders", "use-multilingual", *args, "--lang", "zh")
+    assert done.code == 0, done.err
+    assert "置信" in done.out or "区间" in done.out
+    again = call("simulate", stories, "--encoders", "use-multilingual", *args, "--json")
+    result = json.loads(again.out)
+    assert result["design"] == "randomised"
+    assert 0 <= result["sample_ratio_p"] <= 1
+    assert result["crn_variance_ratio"] is None
+
+
+@pytest.mark.slow
+def test_simulate_gives_the_same_numbers_on_any_number_of_workers(call: Call, stories: Path) -> None:
+    args = (
+        "--encoders",
+        "use-multilingual",
+        "--policies",
+        "first,thompson,linucb",
+        "--sessions",
+        1500,
+        "--json",
+    )
+    one, eight = (call("simulate", stories, *args, "--workers", n) for n in (1, 8))
+    assert one.code == eight.code == 0
+    assert one.out == eight.out
 
 
 @pytest.mark.slow
@@ -425,6 +475,13 @@ def test_a_catalogue_that_is_no_file(call: Call, tmp_path: Path) -> None:
         (("rank", "CATALOGUE"), "'--agent'"),
         (("rank", "CATALOGUE", "--agent", "no-such-run"), "is not a run directory"),
         (("simulate", "CATALOGUE", "--agent", "no-such-run"), "audience.json"),
+        (("simulate", "CATALOGUE", "--sessions", "0"), "0 sessions show nothing"),
+        (("simulate", "CATALOGUE", "--design", "pared"), "did you mean 'paired'?"),
+        (("simulate", "CATALOGUE", "--outcome", "clics"), "did you mean 'clicks'?"),
+        (("simulate", "CATALOGUE", "--rule", "never"), "no rule called 'never'"),
+        (("simulate", "CATALOGUE", "--without", "bordom"), "did you mean 'boredom'?"),
+        (("simulate", "CATALOGUE", "--policies", " , "), "--policies is empty"),
+        (("simulate", "CATALOGUE", "--engagement", "no-such-run"), "there is no engagement model"),
         (("encoders", "show", "minilmm"), "did you mean 'minilm'?"),
         (("encoders", "check", "minilmm"), "did you mean 'minilm'?"),
         (("encoders", "fetch", "minilmm"), "did you mean 'minilm'?"),

@@ -13,8 +13,9 @@ from multimodal_dql.agent import Agent
 from multimodal_dql.errors import CatalogueError, RunError, TrainingError
 from multimodal_dql.policies.base import First, Uniform
 from multimodal_dql.policies.dqn import DqnPolicy
-from multimodal_dql.simulation.audience import AudienceConfig, World
+from multimodal_dql.simulation.audience import World
 from multimodal_dql.simulation.compare import compare, outcome
+from multimodal_dql.simulation.config import EngagementConfig
 from multimodal_dql.training import TrainConfig, double_q_target, read_audience, train, train_in_world
 
 from .simulation.worlds import projection, world
@@ -38,7 +39,7 @@ def test_double_q_target_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Agent, World]:
-    w = world(0, AudienceConfig(content_share=1.0, taste_sd=0.2), items=40)
+    w = world(0, EngagementConfig(content_share=1.0, taste_sd=0.2), items=40)
     return train_in_world(w, projection(), replace(SMALL, iterations=25)), w
 
 
@@ -93,8 +94,9 @@ def test_the_same_seed_gives_the_same_agent() -> None:
 
 
 def test_without_a_future_q_is_the_next_click() -> None:
-    """Discount 0, no taste, no fatigue: Q of a training story is its click probability, to 15 % of the spread."""
-    config = AudienceConfig(content_share=1.0, taste_sd=1e-6, fatigue=0.0, within_sd=0.5, story_sd=0.0)
+    """Discount 0, no mechanism but appeal: Q of a training story is its click probability, to 15 % of the spread."""
+    off = ("taste", "position", "cascade", "overdispersion", "device", "hour", "fatigue", "wear", "boredom")
+    config = EngagementConfig(content_share=1.0, within_sd=0.5, story_sd=0.0).without(*off)
     w = world(2, config, items=6)
     settings = replace(
         SMALL, discount=0.0, iterations=80, updates=12, folds=1, content_noise=0.0, modality_dropout=0.0

@@ -19,7 +19,14 @@ from multimodal_dql.ranking import RankedVariant, Ranking
 from multimodal_dql.report.output import write_text
 from multimodal_dql.report.usertext import for_spreadsheet, variants_by_key, without_folder
 
-__all__ = ["CSV_COLUMNS", "SCHEMA_VERSION", "comparison_to_dict", "ranking_to_dict", "write_csv"]
+__all__ = [
+    "CSV_COLUMNS",
+    "SCHEMA_VERSION",
+    "comparison_to_dict",
+    "json_number",
+    "ranking_to_dict",
+    "write_csv",
+]
 
 SCHEMA_VERSION = 1
 
@@ -45,7 +52,7 @@ CSV_COLUMNS = (
 )
 
 
-def _number(value: float) -> float | None:
+def json_number(value: float) -> float | None:
     """`value` for JSON, which has no word for not-a-number and infinity: those become null."""
     return float(value) if math.isfinite(value) else None
 
@@ -74,16 +81,16 @@ def _variant(variant: RankedVariant) -> dict[str, Any]:
     return {
         "variant_id": variant.variant_id,
         "rank": variant.rank,
-        "q_value": _number(variant.q_value),
-        "probability_best": _number(variant.probability_best),
-        "click_rate": _number(variant.click_rate),
-        "click_rate_low": _number(variant.click_rate_low),
-        "click_rate_high": _number(variant.click_rate_high),
-        "lift": _number(variant.lift),
-        "lift_low": _number(variant.lift_low),
-        "lift_high": _number(variant.lift_high),
+        "q_value": json_number(variant.q_value),
+        "probability_best": json_number(variant.probability_best),
+        "click_rate": json_number(variant.click_rate),
+        "click_rate_low": json_number(variant.click_rate_low),
+        "click_rate_high": json_number(variant.click_rate_high),
+        "lift": json_number(variant.lift),
+        "lift_low": json_number(variant.lift_low),
+        "lift_high": json_number(variant.lift_high),
         "reasons": [
-            {"kind": reason.kind, "effect": _number(reason.effect), "en": reason.en, "zh": reason.zh}
+            {"kind": reason.kind, "effect": json_number(reason.effect), "en": reason.en, "zh": reason.zh}
             for reason in variant.reasons
         ],
     }
@@ -106,14 +113,14 @@ def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "arm": comparison.arm,
         "against": comparison.against,
-        "uplift": _number(comparison.uplift),
-        "low": _number(comparison.low),
-        "high": _number(comparison.high),
-        "arm_rate": _number(comparison.arm_rate),
-        "against_rate": _number(comparison.against_rate),
+        "uplift": json_number(comparison.uplift),
+        "low": json_number(comparison.low),
+        "high": json_number(comparison.high),
+        "arm_rate": json_number(comparison.arm_rate),
+        "against_rate": json_number(comparison.against_rate),
         "sessions": comparison.sessions,
         "items": [
-            {"item_id": item_id, "uplift": _number(float(uplift))}
+            {"item_id": item_id, "uplift": json_number(float(uplift))}
             for item_id, uplift in zip(comparison.item_ids, comparison.item_uplift, strict=True)
         ],
     }

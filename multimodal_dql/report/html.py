@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import get_args
 
@@ -21,15 +20,15 @@ from multimodal_dql.report import numbers, plots
 from multimodal_dql.report.inline import Inliner, MediaSource
 from multimodal_dql.report.offline import comparison_view, control_view, gauge_scale
 from multimodal_dql.report.output import write_text
+from multimodal_dql.report.page import render_page
 from multimodal_dql.report.texts import Texts
-from multimodal_dql.report.usertext import language_of, without_folder
+from multimodal_dql.report.usertext import without_folder
 from multimodal_dql.report.view import story_views
 
 __all__ = ["VERDICTS", "render_html", "tally", "write_html"]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-_HTML_LANG = {"en": "en", "zh": "zh-Hans"}
 _MAX_SKIPPED = 200
 
 
@@ -97,18 +96,7 @@ def render_html(
     media: MediaSource | None = None,
 ) -> str:
     """The page of `write_html` as a string."""
-    import jinja2
-
     t = Texts(lang)
-    templates = files("multimodal_dql.report") / "templates"
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text("utf-8")),
-    )
-    environment.globals.update(t=t, language_of=language_of)
     folder = catalogue.path.parent
     with ExitStack() as stack:
         if media is None:
@@ -118,12 +106,10 @@ def render_html(
         stories = story_views(ranking, catalogue, t, Inliner(media, folder, lang, t("left_out")))
     counts = Counter(story.verdict for story in stories)
     gauge = gauge_scale(comparisons)
-    return environment.get_template(
-        "report.html.j2"
-    ).render(
-        html_lang=_HTML_LANG[lang],
+    return render_page(
+        "report.html.j2",
+        t,
         title=title or t("title"),
-        css=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704 - our own style sheet
         ranking=ranking,
         evidence=_sentence(
             ranking.evidence_zh if lang == "zh" else ranking.evidence, "。" if lang == "zh" else "."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,21 @@ from multimodal_dql.datasets.catalogue import Catalogue
 from multimodal_dql.evaluation.statistics import Comparison
 from multimodal_dql.report import numbers, plots
 from multimodal_dql.report.texts import Texts
-from multimodal_dql.report.view import Label, label
+from multimodal_dql.report.view import Label, label, tick_digits
 
-__all__ = ["ComparisonView", "ControlView", "comparison_view", "control_view", "gain", "gauge_scale"]
+__all__ = [
+    "ComparisonView",
+    "ControlView",
+    "UpliftRow",
+    "comparison_view",
+    "control_view",
+    "effect_axis",
+    "effect_scale",
+    "gain",
+    "gauge_scale",
+    "scale_notes",
+    "story_rows",
+]
 
 _MAX_NAMED_ROWS = 24
 """Beyond this many stories a row each is no longer read; one drawing shows them all."""
@@ -90,7 +102,7 @@ def gauge_scale(comparisons: Sequence[Comparison]) -> plots.Scale:
     return plots.Scale(scale.low, scale.high, (0.0,))  # too small for more than zero
 
 
-def _scale(comparison: Comparison, control: Comparison | None) -> plots.Scale:
+def effect_scale(comparison: Comparison, control: Comparison | None) -> plots.Scale:
     """Zero, the intervals and nearly every story; one wild story (few clicks) may not squeeze the rest."""
     uplifts = [float(x) for x in comparison.item_uplift if math.isfinite(x)]
     ends = [x for c in (comparison, control) if c for x in (c.low, c.uplift, c.high) if math.isfinite(x)]
@@ -100,9 +112,10 @@ def _scale(comparison: Comparison, control: Comparison | None) -> plots.Scale:
     return plots.scale_of([0.0, *ends, *(x for x in uplifts if abs(x) <= reach)])
 
 
-def _axis(scale: plots.Scale) -> Markup:
-    whole = all(math.isclose(100 * tick, round(100 * tick), abs_tol=1e-9) for tick in scale.ticks)
-    return plots.axis(scale, lambda tick: numbers.signed_percent(tick, 0 if whole else 1, minus="−"))
+def effect_axis(scale: plots.Scale) -> Markup:
+    """Tick labels in percent with their sign."""
+    digits = tick_digits(scale.ticks)
+    return plots.axis(scale, lambda tick: numbers.signed_percent(tick, digits, minus="−"))
 
 
 def comparison_view(
@@ -115,20 +128,10 @@ def comparison_view(
     """The forest plot of `comparison`; a `control` against the same policy is drawn on its scale."""
     if control is not None and control.against != comparison.against:
         control = None
-    scale = _scale(comparison, control)
+    scale = effect_scale(comparison, control)
     titles = {item.item_id: item.title for item in catalogue.items}
-    named = [titles.get(item_id, item_id) for item_id in comparison.item_ids]
     uplifts = [float(value) for value in comparison.item_uplift]
-    rows: tuple[UpliftRow, ...] = ()
-    drawing: Markup | None = None
-    if len(uplifts) <= _MAX_NAMED_ROWS:
-        rows = tuple(
-            UpliftRow(label(title, title), _signed(value), plots.dot(scale, value, zero=0.0))
-            for title, value in zip(named, uplifts, strict=True)
-        )
-    else:
-        tooltips = [f"{title}: {_signed(value)}" for title, value in zip(named, uplifts, strict=True)]
-        drawing = plots.caterpillar(scale, uplifts, tooltips, zero=0.0)
+    rows, drawing = story_rows(comparison, titles, scale)
     against = t.named("arm", comparison.against)
     ends = (comparison.uplift, comparison.low, comparison.high)
     return ComparisonView(
@@ -145,9 +148,25 @@ def comparison_view(
         diamond=plots.diamond(scale, *ends, zero=0.0),
         control=_control_strip(control, scale) if control else None,
         control_uplift=_signed(control.uplift) if control else "",
-        axis=_axis(scale),
-        notes=_notes(uplifts, scale, t),
+        axis=effect_axis(scale),
+        notes=scale_notes(uplifts, scale, t),
     )
+
+
+def story_rows(
+    comparison: Comparison, titles: Mapping[str, str], scale: plots.Scale
+) -> tuple[tuple[UpliftRow, ...], Markup | None]:
+    """The uplift of every story: a named row each or, where they are too many to read, all in one drawing."""
+    named = [titles.get(item_id, item_id) for item_id in comparison.item_ids]
+    uplifts = [float(value) for value in comparison.item_uplift]
+    if len(uplifts) > _MAX_NAMED_ROWS:
+        tooltips = [f"{title}: {_signed(value)}" for title, value in zip(named, uplifts, strict=True)]
+        return (), plots.caterpillar(scale, uplifts, tooltips, zero=0.0)
+    rows = tuple(
+        UpliftRow(label(title, title), _signed(value), plots.dot(scale, value, zero=0.0))
+        for title, value in zip(named, uplifts, strict=True)
+    )
+    return rows, None
 
 
 def _rates(comparison: Comparison, t: Texts) -> str:
@@ -160,7 +179,8 @@ def _rates(comparison: Comparison, t: Texts) -> str:
     )
 
 
-def _notes(uplifts: Sequence[float], scale: plots.Scale, t: Texts) -> tuple[str, ...]:
+def scale_notes(uplifts: Sequence[float], scale: plots.Scale, t: Texts) -> tuple[str, ...]:
+    """What of the stories cannot be seen on `scale`."""
     finite = [value for value in uplifts if math.isfinite(value)]
     beyond, lost = sum(not scale.holds(value) for value in finite), len(uplifts) - len(finite)
     return tuple(t.plural(key, n) for key, n in (("off_scale", beyond), ("not_finite", lost)) if n)
@@ -188,6 +208,6 @@ def control_view(control: Comparison, t: Texts) -> ControlView:
         ),
         passed=passed,
         strip=_control_strip(control, scale),
-        axis=_axis(scale),
+        axis=effect_axis(scale),
         uplift=_signed(control.uplift),
     )

@@ -15,7 +15,17 @@ from multimodal_dql.report.inline import CHOSEN_WIDTH, THUMBNAIL_WIDTH, Inliner,
 from multimodal_dql.report.texts import Texts
 from multimodal_dql.report.usertext import language_of, variants_by_key
 
-__all__ = ["Label", "ReasonView", "StoryView", "VariantView", "has_lifts", "label", "say", "story_views"]
+__all__ = [
+    "Label",
+    "ReasonView",
+    "StoryView",
+    "VariantView",
+    "has_lifts",
+    "label",
+    "say",
+    "story_views",
+    "tick_digits",
+]
 
 
 @dataclass(frozen=True)
@@ -237,7 +247,7 @@ class _Rates:
         return plots.interval(self.scale, ranked.click_rate, low, high, core=core)
 
     def axis(self) -> Markup:
-        digits = _tick_digits(self.scale.ticks)
+        digits = tick_digits(self.scale.ticks)
         return plots.axis(self.scale, lambda tick: numbers.rate(tick, digits))
 
 
@@ -262,7 +272,7 @@ def _reasons(ranked: RankedVariant, t: Texts) -> Iterable[ReasonView]:
         yield ReasonView(reason.text(t.lang), side)
 
 
-def _tick_digits(ticks: Sequence[float]) -> int:
+def tick_digits(ticks: Sequence[float]) -> int:
     """Decimals that tell all `ticks` apart when written in percent."""
     for digits in range(5):
         written = [round(100 * tick, digits) for tick in ticks]

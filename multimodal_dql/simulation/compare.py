@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from multimodal_dql.evaluation.statistics import Comparison, ratio_interval
 from multimodal_dql.policies.base import Policy
 from multimodal_dql.simulation.audience import World
-from multimodal_dql.simulation.sessions import run_sessions
+from multimodal_dql.simulation.sessions import Stage, run_sessions
 from multimodal_dql.state import Candidates
 
 __all__ = ["Outcome", "compare", "outcome", "permuted"]
@@ -47,13 +47,11 @@ def outcome(
     world: World, policy: Policy, *, seed: int, sessions: int, seen: Candidates | None = None
 ) -> Outcome:
     """Run `policy` over every story of `world`, records hidden."""
-    n = len(world.candidates.table)
+    n, stage = len(world.candidates.table), Stage.of(world)
     impressions, clicks = np.zeros(n), np.zeros(n)
     for first in range(0, sessions, BLOCK):
-        count = min(BLOCK, sessions - first)
-        steps = run_sessions(
-            world, policy, seed=seed + EVALUATION, first=first, sessions=count, items=np.arange(n), seen=seen
-        )
+        ids = np.arange(first, min(first + BLOCK, sessions))
+        steps = run_sessions(stage, policy, seed=seed + EVALUATION, ids=ids, seen=seen)
         item = steps.item[steps.active]
         impressions += np.bincount(item, minlength=n)
         clicks += np.bincount(item, weights=steps.click_probability[steps.active], minlength=n)

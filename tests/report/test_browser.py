@@ -32,6 +32,32 @@ FLAGS = (
 )
 
 
+UNREADABLE = """
+const rgb = colour => colour.match(/[\\d.]+/g).map(Number);
+const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+const weights = [.2126, .7152, .0722];
+const light = colour => weights.reduce((sum, w, k) => sum + w * linear(colour[k] / 255), 0);
+const ground = element => {
+  for (; element; element = element.parentElement) {
+    const colour = rgb(getComputedStyle(element).backgroundColor);
+    if (colour.length < 4 || colour[3] > 0) return colour;
+  }
+  return [255, 255, 255];
+};
+const found = [];
+for (const element of document.querySelectorAll('body *')) {
+  const speaks = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+  if (!speaks || element.closest('input:disabled + label')) continue;
+  const style = getComputedStyle(element);
+  const ink = element.namespaceURI.endsWith('svg') ? style.fill : style.color;
+  const [a, b] = [light(rgb(ink)), light(ground(element))].sort((x, y) => x - y);
+  if ((b + .05) / (a + .05) < 4.5) found.push([element.outerHTML.slice(0, 80), ink, ground(element)]);
+}
+return found;
+"""
+"""Lists text whose contrast with its ground is below 4.5 to 1 (WCAG 2), on the colours that the browser computed."""
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     from selenium import webdriver
@@ -119,33 +145,9 @@ def test_no_width_needs_sideways_scrolling(page, width):
 
 
 def test_text_can_be_told_from_its_ground_in_light_and_dark(page):
-    """WCAG 2 contrast of at least 4.5 to 1 for all text, on the colours that the browser computed."""
-    measure = """
-      const rgb = colour => colour.match(/[\\d.]+/g).map(Number);
-      const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-      const weights = [.2126, .7152, .0722];
-      const light = colour => weights.reduce((sum, w, k) => sum + w * linear(colour[k] / 255), 0);
-      const ground = element => {
-        for (; element; element = element.parentElement) {
-          const colour = rgb(getComputedStyle(element).backgroundColor);
-          if (colour.length < 4 || colour[3] > 0) return colour;
-        }
-        return [255, 255, 255];
-      };
-      const found = [];
-      for (const element of document.querySelectorAll('body *')) {
-        const speaks = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-        if (!speaks || element.closest('input:disabled + label')) continue;
-        const style = getComputedStyle(element);
-        const ink = element.namespaceURI.endsWith('svg') ? style.fill : style.color;
-        const [a, b] = [light(rgb(ink)), light(ground(element))].sort((x, y) => x - y);
-        if ((b + .05) / (a + .05) < 4.5) found.push([element.outerHTML.slice(0, 80), ink, ground(element)]);
-      }
-      return found;
-    """
     for scheme in ("light", "dark"):
         page.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
-        assert page.execute_script(measure) == []
+        assert page.execute_script(UNREADABLE) == []
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

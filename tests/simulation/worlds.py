@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from multimodal_dql.simulation.audience import Audience, AudienceConfig, World
+from multimodal_dql.simulation.audience import Audience, World
+from multimodal_dql.simulation.config import EngagementConfig
 from multimodal_dql.state import Candidates, ContentProjection, EncoderProjection
 
 WIDTHS = (6, 6)
@@ -35,6 +37,20 @@ def projection() -> ContentProjection:
     )
 
 
-def world(seed: int = 0, config: AudienceConfig | None = None, **kwargs: int) -> World:
+def world(seed: int = 0, config: EngagementConfig | None = None, **kwargs: int) -> World:
     c = candidates(seed, **kwargs)
     return World.draw(Audience.draw(c, WIDTHS, seed, config), c, seed)
+
+
+def uniform_table(w: World) -> NDArray[np.float64]:
+    """Every candidate of a story alike, (items, K)."""
+    available = w.candidates.available
+    return np.asarray(available / available.sum(axis=1, keepdims=True))
+
+
+def some_table(w: World, seed: int) -> NDArray[np.float64]:
+    """Any probabilities, (items, K), some of them zero although the candidate is available."""
+    rng = np.random.default_rng(seed)
+    weight = rng.exponential(size=w.candidates.table.shape) * w.candidates.available
+    weight[:, 1:] *= rng.random(weight[:, 1:].shape) < 0.8
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
