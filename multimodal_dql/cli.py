@@ -15,6 +15,7 @@ from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
     AgentOpt,
+    AssumeOpt,
     CatalogueArg,
     EncodersOpt,
     EngagementOpt,
@@ -146,6 +147,7 @@ def train(
     ] = 0.8,
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of the test afterwards.")] = 4000,
     engagement: EngagementOpt = None,
+    assume: AssumeOpt = None,
     seed: SeedOpt = 0,
     strict: StrictOpt = False,
     json_output: JsonOpt = False,
@@ -160,7 +162,11 @@ def train(
     from multimodal_dql.training import TrainConfig
     from multimodal_dql.training import train as learn
 
-    names, read, clicks = encoder_list(encoders), read_catalogue(catalogue), read_config(engagement)
+    names, read, clicks = (
+        encoder_list(encoders),
+        read_catalogue(catalogue),
+        read_config(engagement, assume or ()),
+    )
     writable_folder(out)
     encoded = encode_catalogue(read, names, strict)
     config = TrainConfig(iterations=iterations, learning_rate=learning_rate, discount=discount, seed=seed)

@@ -55,23 +55,36 @@ class Setting:
         return Stage.of(World.draw(audience.under(self.config), candidates, self.seed))
 
 
-def read_config(engagement: Path | None, base: EngagementConfig | None = None) -> EngagementConfig:
-    """The parameters of a fitted engagement model, everything else as in `base`. Raises `RunError`."""
+def read_config(
+    engagement: Path | None, assume: Sequence[str] = (), base: EngagementConfig | None = None
+) -> EngagementConfig:
+    """The parameters of a fitted engagement model, then those assumed by name, everything else as in `base`.
+
+    Raises:
+        RunError: no fitted model there.
+        UnknownNameError: no such parameter.
+        UsageError: a number that it cannot have.
+    """
     base = base or EngagementConfig()
-    return base if engagement is None else base.fitted(read_engagement(engagement))
+    return (base if engagement is None else base.fitted(read_engagement(engagement))).assuming(assume)
 
 
 def read_setting(
-    agent: Path | None, engagement: Path | None, without: Sequence[str] = (), *, seed: int = 0
+    agent: Path | None,
+    engagement: Path | None,
+    without: Sequence[str] = (),
+    *,
+    assume: Sequence[str] = (),
+    seed: int = 0,
 ) -> Setting:
-    """Read a run and a fitted model, and switch mechanisms off.
+    """Read a run and a fitted model, change parameters, and switch mechanisms off.
 
     Raises:
         RunError: a run that is damaged, from a newer version, or put together from two.
-        UnknownNameError: a mechanism that there is not.
+        UnknownNameError: a mechanism or a parameter that there is not.
     """
     if agent is None:
-        return Setting(None, None, read_config(engagement).without(*without), seed)
+        return Setting(None, None, read_config(engagement, assume).without(*without), seed)
     audience, learned = read_audience(agent), Agent.load(agent)
     if audience.widths != learned.projection.widths:
         raise RunError(
@@ -79,7 +92,7 @@ def read_setting(
             detail="its audience.json belongs to another run; copy the run again or train anew",
             detail_zh="其中的 audience.json 属于另一个运行；请重新复制或重新训练",
         )
-    config = read_config(engagement, audience.config).without(*without)
+    config = read_config(engagement, assume, audience.config).without(*without)
     return Setting(learned, audience, config, seed)
 
 

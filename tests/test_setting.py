@@ -41,6 +41,11 @@ def test_the_defaults_are_those_of_the_default_model() -> None:
         assert getattr(config, name) == pytest.approx(getattr(fitted, name), rel=0.02)
 
 
+def test_numbers_are_assumed_by_name(fitted: Path) -> None:
+    config = read_config(fitted, ["fatigue=0.5", "visits=2", " story_sd = .1 "])
+    assert (config.fatigue, config.visits, config.story_sd, config.within_sd) == (0.5, 2, 0.1, 0.5)
+
+
 def test_without_an_agent_an_audience_is_drawn(fitted: Path) -> None:
     features = encoded(items=12)
     setting = read_setting(None, fitted, ["fatigue", "return"], seed=3)
@@ -71,6 +76,13 @@ def test_mistakes_are_named(fitted: Path, tmp_path: Path) -> None:
         arms_of(["thomson"], stage, None, features, seed=0)
     with pytest.raises(UnknownNameError, match="did you mean 'boredom'"):
         read_setting(None, None, ["bordom"])
+    with pytest.raises(UnknownNameError, match="did you mean 'fatigue'"):
+        read_config(None, ["fatige=1"])
+    with pytest.raises(UsageError, match="name=number"):
+        read_config(None, ["fatigue"])
+    for nonsense in ("fatigue=nan", "visits=0", "memory=2", "taste_sd=-1"):
+        with pytest.raises(UsageError, match=nonsense):
+            read_config(None, [nonsense])
     with pytest.raises(CatalogueError, match="has 1 story"):
         read_setting(None, None).stage(encoded(items=1))
     (fitted / FILE_NAME).write_text("{}", encoding="utf-8")

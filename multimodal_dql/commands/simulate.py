@@ -11,6 +11,7 @@ import typer
 from multimodal_dql.commands.common import encode_catalogue, encoder_list, write_json
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
+    AssumeOpt,
     CatalogueArg,
     EncodersOpt,
     EngagementOpt,
@@ -68,6 +69,7 @@ def simulate(
         str, typer.Option("--without", help="Mechanisms of the engagement model to switch off, by commas.")
     ] = "",
     engagement: EngagementOpt = None,
+    assume: AssumeOpt = None,
     encoders: EncodersOpt = DEFAULT_ENCODERS,
     events: Annotated[
         Path | None, typer.Option("--events", help="Write every decision to this Parquet file.")
@@ -99,7 +101,7 @@ def simulate(
         )
     analysis = Analysis(against or specs[0], outcome, minimum_effect, rule=rule)  # type: ignore[arg-type]
     read = read_catalogue(catalogue)
-    setting = read_setting(agent, engagement, off, seed=seed)
+    setting = read_setting(agent, engagement, off, assume=assume or (), seed=seed)
     if out is not None:
         writable_folder(out)
     names = list(setting.agent.encoders) if setting.agent else encoder_list(encoders)

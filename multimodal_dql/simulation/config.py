@@ -7,9 +7,10 @@ Archive), [P] published, [A] assumed here, because nobody has measured it in pub
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
-from multimodal_dql.errors import UnknownNameError
+from multimodal_dql.errors import UnknownNameError, UsageError
 from multimodal_dql.simulation.engagement import EngagementModel
 
 __all__ = ["MECHANISMS", "EngagementConfig"]
@@ -20,8 +21,8 @@ class EngagementConfig:
     """Parameters of the engagement model. Logits are of the probability of a click.
 
     Attributes:
-        base_click_rate: clicks an impression of an average variant of the median story, averaged over the positions of
-            a visit [M: .0097; the mean over stories is .0135].
+        base_click_rate: clicks an impression of an average variant of the median story, averaged over the stories of
+            visits [M: .0097; the mean over stories is .0135].
         story_sd: standard deviation between stories, logit [M: .65].
         within_sd: standard deviation between variants of a story, logit [M: .24].
         within_df: degrees of freedom of the t distribution of what no content model can know [M: 4.7].
@@ -143,6 +144,38 @@ class EngagementConfig:
             off |= MECHANISMS[name]
         return replace(self, **off)  # type: ignore[arg-type]
 
+    def assuming(self, pairs: Sequence[str]) -> EngagementConfig:
+        """With other numbers, each written ``name=value``.
+
+        Raises:
+            UnknownNameError: there is no such parameter.
+            UsageError: not a number, or one that no engagement can have.
+        """
+        known = {f.name: f.type for f in fields(self)}
+        changed: dict[str, float] = {}
+        for pair in pairs:
+            name, _, text = (part.strip() for part in pair.partition("="))
+            if name not in known:
+                raise UnknownNameError(
+                    kind="parameter of the engagement model", kind_zh="参与度模型参数", name=name, known=known
+                )
+            try:
+                changed[name] = int(text) if known[name] == "int" else float(text)
+            except ValueError as error:
+                raise UsageError(
+                    detail=f"'{pair}': write it as name=number, for example fatigue=0.1",
+                    detail_zh=f"“{pair}”：请写成 名称=数字，例如 fatigue=0.1",
+                ) from error
+        out = replace(self, **changed)  # type: ignore[arg-type]
+        try:
+            out.check()
+        except ValueError as error:
+            raise UsageError(
+                detail=f"{', '.join(pairs)}: {error}; the docstring of EngagementConfig says what each number means",
+                detail_zh=f"{'、'.join(pairs)}：{error}；各参数的含义见 EngagementConfig 的文档",
+            ) from error
+        return out
+
     def fitted(self, model: EngagementModel) -> EngagementConfig:
         """With the base rate, the spreads, the tails and the overdispersion of a model fitted to A/B tests.
 
@@ -164,12 +197,12 @@ class EngagementConfig:
         """Raise ValueError for numbers that no engagement can have."""
         numbers = asdict(self)
         if not all(math.isfinite(value) for value in numbers.values()):
-            raise ValueError("not a number")
+            raise ValueError("every parameter is a finite number")
         for name in ("steps", "visits", "burst_sessions"):
             if numbers[name] != int(numbers[name]) or numbers[name] < 1:
-                raise ValueError(name)
+                raise ValueError(f"{name} is a whole number from 1")
         if self.steps > 1000 or self.longest > 10_000:
-            raise ValueError("steps")
+            raise ValueError("at most 1,000 steps, 10,000 with all visits")
         shares: tuple[str, ...] = (
             "content_share",
             "personal_share",

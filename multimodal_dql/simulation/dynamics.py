@@ -31,16 +31,18 @@ def logistic(x: float) -> float:
 
 
 @compiled
-def examination(rank: int, exponent: float, ranks: int) -> float:
-    """Probability of looking at a rank (from 1), relative to its mean over the ranks 1 .. `ranks`.
+def examination(rank: int, exponent: float, ranks: int, going_on: float) -> float:
+    """Probability of looking at a rank (from 1), relative to its mean over the stories of visits.
 
-    Position-based model: ``r^-exponent`` (Craswell et al. 2008, An experimental comparison of click
-    position-bias models).
+    Position-based model: ``r^-exponent`` (Craswell et al. 2008, An experimental comparison of click position-bias models).
+    Fewer users reach the later ranks, so rank r weighs ``going_on^(r - 1)`` in the mean.
     """
-    total = 0.0
+    looks, weights, weight = 0.0, 0.0, 1.0
     for r in range(1, ranks + 1):
-        total += float(r) ** -exponent
-    return float(float(rank) ** -exponent * ranks / total)
+        looks += weight * float(r) ** -exponent
+        weights += weight
+        weight *= going_on
+    return float(rank) ** -exponent * weights / looks
 
 
 @compiled

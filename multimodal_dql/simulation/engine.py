@@ -161,9 +161,10 @@ def mechanics(config: EngagementConfig) -> Mechanics:
 
 
 def ranks(config: EngagementConfig) -> Array:
-    """Relative examination of the ranks of a visit, (steps,)."""
+    """Relative examination of the ranks of a visit, (steps,); who goes on is who does at neutral satisfaction."""
+    going_on = logistic(config.stay)
     return np.array(
-        [examination(r, config.position_exponent, config.steps) for r in range(1, config.steps + 1)]
+        [examination(r, config.position_exponent, config.steps, going_on) for r in range(1, config.steps + 1)]
     )
 
 

@@ -260,11 +260,13 @@ def logit_terms(model: Model, person: Person, variant: Variant) -> dict[str, flo
 
 
 def examination(model: Model, person: Person) -> float:
-    """How often a rank is looked at, against the mean over ranks."""
+    """How often a rank is looked at, against the mean over the stories that users of neutral satisfaction reach."""
     if not model.has("position"):
         return 1.0
-    weights = [(r + 1.0) ** -model.config.position_exponent for r in range(model.config.steps)]
-    return weights[person.step] / (sum(weights) / len(weights))
+    looks = [(r + 1.0) ** -model.config.position_exponent for r in range(model.config.steps)]
+    reached = [(1.0 / (1.0 + math.exp(-model.config.stay))) ** r for r in range(model.config.steps)]
+    mean = sum(n * look for n, look in zip(reached, looks, strict=True)) / sum(reached)
+    return looks[person.step] / mean
 
 
 def burst(model: Model, seed: int, session: int, variant: Variant) -> float:

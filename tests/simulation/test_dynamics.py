@@ -96,18 +96,21 @@ def test_logistic_far_out() -> None:
 @settings(deadline=None)  # the first call compiles
 @given(st.integers(1, 30), st.floats(0, 5))
 def test_examination_has_mean_1_and_falls(ranks: int, exponent: float) -> None:
-    looks = [examination(r, exponent, ranks) for r in range(1, ranks + 1)]
-    assert sum(looks) / ranks == pytest.approx(1.0)
+    looks = [examination(r, exponent, ranks, 0.8) for r in range(1, ranks + 1)]
+    reached = [0.8 ** (r - 1) for r in range(1, ranks + 1)]
+    assert np.average(looks, weights=reached) == pytest.approx(1.0)
     assert looks == sorted(looks, reverse=True)
     for r, look in enumerate(looks, start=1):
         assert look == pytest.approx(looks[0] * r**-exponent)
 
 
 def test_examination_by_hand() -> None:
-    # 1, 1/2, 1/4 have mean 7/12 (exponent 1 over ranks 1, 2 and 4 of four: 25/12 in all, a mean of 25/48).
-    assert examination(1, 1.0, 4) == pytest.approx(48 / 25)
-    assert examination(4, 1.0, 4) == pytest.approx(12 / 25)
-    assert examination(3, 0.0, 4) == 1.0
+    # Everybody goes on: (1 + 1/2 + 1/3 + 1/4) / 4 = 25/48.
+    assert examination(1, 1.0, 4, 1.0) == pytest.approx(48 / 25)
+    assert examination(4, 1.0, 4, 1.0) == pytest.approx(12 / 25)
+    assert examination(3, 0.0, 4, 1.0) == 1.0
+    # Half go on from the first of two: (1 + 1/2 * 1/2) / (1 + 1/2) = 5/6.
+    assert examination(1, 1.0, 2, 0.5) == pytest.approx(6 / 5)
 
 
 def test_wear_is_an_inverted_u() -> None:

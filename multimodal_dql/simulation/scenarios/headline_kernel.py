@@ -1,0 +1,133 @@
+"""What happens in HeadlineTest-v0, compiled: tests are drawn, and traffic goes to arms.
+
+Shape letters: ``N`` environments, ``K`` arms.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.simulation.compiled import compiled, normals, uniforms
+from multimodal_dql.simulation.dynamics import logistic
+from multimodal_dql.simulation.scenarios.arm_features import Evidence
+from multimodal_dql.simulation.scenarios.draws import (
+    category,
+    click_count,
+    heavy_tailed,
+    log_uniform,
+    prior_of,
+)
+
+__all__ = ["Rules", "Tests", "draw", "play", "worths"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+OF_TEST, OF_ARM, OF_STAGE = 0, 1, 2
+"""Streams of random numbers of an episode."""
+
+
+class Rules(NamedTuple):
+    """The configuration in the form the compiled functions take."""
+
+    base_mean: float
+    base_sd: float
+    within_sd: float
+    within_df: float
+    phi: float
+    shares: Array
+    low: float
+    high: float
+    stages: int
+    stage_impressions: int
+    correlation: float
+    advantage: bool
+
+
+class Tests(NamedTuple):
+    """All running tests; (N, K) and (N,)."""
+
+    rates: Array
+    evidence: Evidence
+    horizon: Ints
+    elapsed: Ints
+    step: Ints
+
+
+@compiled
+def draw(r: Rules, t: Tests, envs: Ints, episodes: Ints, key: int) -> None:
+    """Draw the test of each of these environments."""
+    for i in envs:
+        u, v, w, x = uniforms(key, episodes[i], OF_TEST, 0)
+        base = r.base_mean + r.base_sd * normals(u, v)[0]
+        arms = category(w, r.shares) + 2
+        t.horizon[i] = max(int(log_uniform(x, r.low, r.high) * arms), r.stages)
+        t.evidence.live[i, :] = False
+        t.rates[i, :] = 0.0
+        for k in range(arms):
+            u, v, _, _ = uniforms(key, episodes[i], OF_ARM, 2 * k)
+            effect = r.within_sd * heavy_tailed(u, v, r.within_df)
+            u, v, _, _ = uniforms(key, episodes[i], OF_ARM, 2 * k + 1)
+            t.rates[i, k] = logistic(base + effect)
+            t.evidence.live[i, k] = True
+            t.evidence.prior_mean[i, k] = prior_of(effect, r.within_sd, r.correlation, normals(u, v)[0])
+            t.evidence.prior_sd[i, k] = r.within_sd * math.sqrt(1.0 - r.correlation * r.correlation)
+        t.evidence.impressions[i, :] = 0
+        t.evidence.clicks[i, :] = 0
+        t.elapsed[i], t.step[i] = 0, 0
+
+
+@compiled
+def _stage(r: Rules, t: Tests, i: int) -> int:
+    """Impressions of the next stage of a test."""
+    if r.stage_impressions > 0:
+        return int(min(r.stage_impressions, t.horizon[i] - t.elapsed[i]))
+    return int((t.step[i] + 1) * t.horizon[i] // r.stages - t.step[i] * t.horizon[i] // r.stages)
+
+
+@compiled
+def _worth(r: Rules, t: Tests, i: int, k: int) -> float:
+    """Expected reward of sending the next stage to an arm."""
+    rate = t.rates[i, k]
+    if r.advantage:
+        total, arms = 0.0, 0
+        for j in range(t.rates.shape[1]):
+            if t.evidence.live[i, j]:
+                total += t.rates[i, j]
+                arms += 1
+        rate -= total / arms
+    return float(rate * _stage(r, t, i))
+
+
+@compiled
+def worths(r: Rules, t: Tests, out: Array) -> None:
+    """Fill `out` (N, K) with the expected reward of each arm."""
+    for i in range(len(out)):
+        for k in range(out.shape[1]):
+            if t.evidence.live[i, k]:
+                out[i, k] = _worth(r, t, i, k)
+
+
+@compiled
+def play(
+    r: Rules, t: Tests, actions: Ints, live: Bools, episodes: Ints, key: int, out: Array, over: Bools
+) -> None:
+    """One stage of each live test; `out` is (N, 5): reward, expected reward, rate, impressions, clicks."""
+    for i in range(len(live)):
+        if not live[i]:
+            continue
+        k, n = actions[i], _stage(r, t, i)
+        clicks = click_count(uniforms(key, episodes[i], OF_STAGE, t.step[i])[0], n, t.rates[i, k], r.phi)
+        expected = _worth(r, t, i, k)
+        out[i, 0], out[i, 1] = expected if r.advantage else float(clicks), expected
+        out[i, 2], out[i, 3], out[i, 4] = t.rates[i, k], n, clicks
+        t.evidence.impressions[i, k] += n
+        t.evidence.clicks[i, k] += clicks
+        t.elapsed[i] += n
+        t.step[i] += 1
+        over[i] = t.elapsed[i] >= t.horizon[i]

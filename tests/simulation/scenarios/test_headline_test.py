@@ -1,0 +1,261 @@
+"""HeadlineTest-v0: episodes worked by hand, features against a plain reference, tests that are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from multimodal_dql.errors import UsageError
+from multimodal_dql.policies.base import choose
+from multimodal_dql.policies.registry import make_policy
+from multimodal_dql.simulation.engagement import EngagementModel
+from multimodal_dql.simulation.scenarios.arm_features import ARM_FEATURES, TEST_FEATURES
+from multimodal_dql.simulation.scenarios.headline_test import (
+    HeadlineTestConfig,
+    HeadlineTestEnv,
+    HeadlineTestVectorEnv,
+)
+
+from .play import oracle, random_choice, totals, z_of_difference
+
+SURE = {"rates": np.array([[0.0, 1.0]]), "horizon": np.array([10])}
+
+
+def test_an_episode_by_hand() -> None:
+    """Ten impressions in five stages of two; one arm is never clicked, the other always."""
+    env = HeadlineTestEnv(HeadlineTestConfig(stages=5))
+    told, _ = env.reset(seed=0, options=SURE)
+    np.testing.assert_array_equal(told["mask"], [1, 1, 0, 0, 0, 0, 0, 0])
+    rewards, left = [], [told["test"][1]]
+    for arm in (0, 1, 1, 0, 1):
+        told, reward, over, cut, info = env.step(arm)
+        assert reward == info["expected_reward"] == 2 * arm
+        assert info["stage_impressions"] == 2
+        rewards.append(reward)
+        left.append(told["test"][1])
+    assert (over, cut) == (True, False)
+    np.testing.assert_allclose(left, [1, 0.8, 0.6, 0.4, 0.2, 0], atol=1e-6)
+    np.testing.assert_array_equal(info["impressions"][:2], [4, 6])
+    np.testing.assert_array_equal(info["clicks"][:2], [0, 6])
+
+
+def test_advantage_by_hand() -> None:
+    """Against the mean rate of .5, two impressions are worth one click more or one less."""
+    env = HeadlineTestEnv(HeadlineTestConfig(stages=5, reward="advantage"))
+    env.reset(seed=0, options=SURE)
+    assert env.step(1)[1] == 1
+    assert env.step(0)[1] == -1
+    np.testing.assert_allclose(env.expected_rewards()[:2], [-1, 1])
+
+
+def test_stages_share_a_horizon_that_does_not_divide() -> None:
+    env = HeadlineTestVectorEnv(1, HeadlineTestConfig(stages=4))
+    env.reset(seed=0, options={"rates": [[0.5, 0.5]], "horizon": [10]})
+    sizes = [env.step(np.array([0]))[4]["stage_impressions"][0] for _ in range(4)]
+    assert sizes == [2, 3, 2, 3]
+
+
+def test_one_user_at_a_time() -> None:
+    """A stage of one impression: a coin flip, as many steps as the horizon, rewards 0 or 1."""
+    env = HeadlineTestVectorEnv(1, HeadlineTestConfig(stage_impressions=1))
+    env.reset(seed=0, options={"rates": [[0.4, 0.6]], "horizon": [30]})
+    steps = [env.step(np.array([1])) for _ in range(30)]
+    assert {float(step[1][0]) for step in steps} == {0.0, 1.0}
+    assert [bool(step[2][0]) for step in steps] == [False] * 29 + [True]
+
+
+def reference(n: Any, s: Any, base: float, pseudo: float) -> dict[str, Any]:
+    """Features of the arms of one test, written plainly."""
+    pooled = (s.sum() + pseudo * base) / (n.sum() + pseudo)
+    rate = (s + pseudo * pooled) / (n + pseudo)
+    return {
+        "log_impressions": np.log(1 + n) / np.log(1e4),
+        "log_clicks": np.log(1 + s) / np.log(1e4),
+        "posterior_mean": np.log(rate / base),
+        "posterior_sd": np.sqrt(rate * (1 - rate) / (n + pseudo)) / rate,
+        "gap_to_best": np.log(rate) - np.log(rate).max(),
+        "gap_to_pooled": np.log(rate / pooled),
+        "traffic_share": n / n.sum(),
+        "pooled_rate": np.log(pooled / base),
+    }
+
+
+def test_features_are_those_of_a_plain_reference() -> None:
+    config = HeadlineTestConfig()
+    env = HeadlineTestVectorEnv(30, config)
+    choose = random_choice(1)
+    told, _ = env.reset(seed=5)
+    for _ in range(20):
+        told, _, _, _, infos = env.step(choose(env, told))
+    for i in range(30):
+        live = told["mask"][i] == 1
+        n, s = infos["impressions"][i][live], infos["clicks"][i][live]
+        for name, want in reference(n, s, config.base_rate, 70.0).items():
+            if name == "pooled_rate":
+                got = told["test"][i, TEST_FEATURES.index(name)]
+            else:
+                got = told["arms"][i, live, ARM_FEATURES.index(name)]
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6, err_msg=name)
+        assert (told["arms"][i, ~live] == 0).all()
+        horizon = env.horizon[i]
+        want = [1 - n.sum() / horizon, live.sum() / 8, np.log(horizon) / np.log(1e4)]
+        np.testing.assert_allclose(told["test"][i, 1:], want, rtol=1e-5)
+
+
+def test_drawn_tests_follow_the_model() -> None:
+    """Means over 4,000 tests within 4 standard errors (false alarm 6 in 100,000 each)."""
+    model = EngagementModel(base_logit_mean=-4.0, base_logit_sd=0.5, within_logit_sd=0.3, within_df=6.0)
+    env = HeadlineTestVectorEnv(4000, HeadlineTestConfig(model=model, prior_correlation=0.5))
+    told, _ = env.reset(seed=1)
+    live, rates = told["mask"] == 1, env.true_rates
+    shares = np.array(model.arm_shares[:7]) / sum(model.arm_shares[:7])
+    got = np.bincount(live.sum(axis=1), minlength=9)[2:] / 4000
+    assert (np.abs(got - shares) < 4 * np.sqrt(shares * (1 - shares) / 4000)).all()
+    logit = np.log(rates[live] / (1 - rates[live]))
+    test = np.repeat(np.arange(4000), live.sum(axis=1))
+    mean = np.bincount(test, logit) / np.bincount(test)
+    spread = np.sqrt((0.25 + 0.09 / live.sum(axis=1)).mean())
+    assert abs(mean.mean() + 4.0) < 4 * spread / np.sqrt(4000)
+    within = (logit - mean[test]) ** 2
+    variance = within.sum() / (live.sum() - 4000)
+    # A t of 6 degrees of freedom has kurtosis 6: the variance of a squared deviation is 5 times its mean squared.
+    assert variance == pytest.approx(0.09, abs=4 * 0.09 * np.sqrt(5 / live.sum()))
+    prior = told["arms"][..., 0][live]
+    effect = logit - mean[test]
+    centred = prior - (np.bincount(test, prior) / np.bincount(test))[test]
+    assert np.corrcoef(centred, effect)[0, 1] == pytest.approx(0.5, abs=4 / np.sqrt(len(effect) - 4000))
+    per_arm = env.horizon / live.sum(axis=1)
+    assert per_arm.min() >= 49
+    assert per_arm.max() <= 1000
+    assert np.log(per_arm).mean() == pytest.approx(
+        np.log(50 * 1000) / 2, abs=4 * np.log(20) / np.sqrt(12 * 4000) + 0.01
+    )
+
+
+def test_no_correlation_is_no_prior() -> None:
+    env = HeadlineTestVectorEnv(50, HeadlineTestConfig(prior_correlation=0.0))
+    told, _ = env.reset(seed=1)
+    assert (told["arms"][..., 0] == 0).all()
+    np.testing.assert_allclose(
+        told["arms"][..., 1][told["mask"] == 1], env.config.model.within_logit_sd, rtol=1e-6
+    )
+
+
+def test_overdispersion_of_a_stage() -> None:
+    """Variance of the clicks of 4,000 first stages over that of coin flips: 1.78 within 4 standard errors,
+    about .25."""
+    model = EngagementModel(overdispersion=1.78)
+    env = HeadlineTestVectorEnv(4000, HeadlineTestConfig(model=model, stages=10))
+    env.reset(seed=2, options={"rates": [[0.1, 0.1]], "horizon": [2000]})
+    clicks = env.step(np.zeros(4000, int))[4]["stage_clicks"]
+    assert abs(clicks.mean() - 20) < 4 * np.sqrt(1.78 * 18 / 4000)
+    assert clicks.var(ddof=1) / 18 == pytest.approx(1.78, abs=0.25)
+
+
+def test_given_tests_are_met_in_turn() -> None:
+    rates = np.array([[0.1, 0.2, np.nan], [0.3, 0.4, 0.5], [0.6, np.nan, np.nan]])
+    given = {"rates": rates, "horizon": [100, 200, 300], "prior_mean": np.arange(9).reshape(3, 3) / 10}
+    env = HeadlineTestVectorEnv(2, HeadlineTestConfig(stages=2, most_arms=3))
+    told, _ = env.reset(seed=0, options=given)
+    np.testing.assert_array_equal(env.true_rates, np.nan_to_num(rates[:2]))
+    np.testing.assert_array_equal(told["mask"], [[1, 1, 0], [1, 1, 1]])
+    np.testing.assert_allclose(told["arms"][:, :, 0], [[0, 0.1, 0], [0.3, 0.4, 0.5]])
+    np.testing.assert_array_equal(env.horizon, [100, 200])
+    env.reset()
+    np.testing.assert_array_equal(env.true_rates, np.nan_to_num(rates[[2, 0]]))
+    env.reset(options={"tests": None})
+    assert not np.isin(env.true_rates[:, :2], np.append(rates, 0.0)).any()
+
+
+def test_finished_tests_can_be_run_again_at_their_observed_rates() -> None:
+    env = HeadlineTestVectorEnv(1, HeadlineTestConfig())
+    env.reset(seed=0, options={"impressions": [[100, 200, 0]], "clicks": [[5, 30, 0]]})
+    np.testing.assert_array_equal(env.true_rates[0, :3], [0.05, 0.15, 0])
+    assert env.allowed()[0].sum() == 2
+    assert 2 * 49 <= env.horizon[0] <= 2 * 1000
+
+
+def test_tests_of_a_model_can_be_given() -> None:
+    tests = EngagementModel().sample(20, seed=3)
+    env = HeadlineTestVectorEnv(20, HeadlineTestConfig(most_arms=9))
+    env.reset(seed=0, options={"tests": tests})
+    np.testing.assert_array_equal(env.allowed().sum(axis=1), tests.sizes)
+    np.testing.assert_allclose(env.true_rates[env.allowed()], tests.true_rates)
+
+
+def test_an_experiment_under_way_can_be_taken_over() -> None:
+    env = HeadlineTestVectorEnv(1, HeadlineTestConfig(stages=2, most_arms=2))
+    given = {"rates": [[0.0, 1.0]], "horizon": [10], "seen_impressions": [[50, 30]], "seen_clicks": [[4, 1]]}
+    env.reset(seed=0, options=given)
+    _, _, _, _, infos = env.step(np.array([1]))
+    np.testing.assert_array_equal(infos["impressions"], [[50, 35]])
+    np.testing.assert_array_equal(infos["clicks"], [[4, 6]])
+
+
+def test_counts_are_those_that_policies_take() -> None:
+    env = HeadlineTestVectorEnv(1, HeadlineTestConfig(stages=5, most_arms=2))
+    env.reset(seed=0, options=SURE | {"prior_mean": [[0.0, 0.5]]})
+    env.step(np.array([1]))
+    counts = env.counts
+    np.testing.assert_array_equal(counts.impressions, [[0, 2]])
+    np.testing.assert_array_equal(counts.clicks, [[0, 2]])
+    assert (counts.elapsed.tolist(), counts.horizon.tolist()) == ([2], [10])
+    odds = np.exp(env.config.model.base_logit_mean + np.array([[0.0, 0.5]]))
+    np.testing.assert_allclose(counts.prior_rate, odds / (1 + odds))
+    env.reset(options=SURE)
+    assert env.counts.prior_rate is None
+
+
+@pytest.mark.parametrize("spec", ["ucb:z=0.04", "thompson", "eb-ucb"])
+def test_policies_of_the_package_run_here(spec: str) -> None:
+    """And beat equal traffic in clicks: z above 4 over 1,000 tests (false alarm 3 in 100,000)."""
+    env, rng = HeadlineTestVectorEnv(1000), np.random.default_rng(0)
+    policy = make_policy(spec)
+    got = totals(env, lambda *_: choose(policy, env.state, rng.random(1000))[0], 6)
+    assert z_of_difference(got, totals(env, random_choice(), 6)) > 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"horizon": [10]}, "give rates"),
+        ({"rates": [0.1, 0.2]}, "rates: give"),
+        ({"rates": np.full((1, 9), 0.1)}, "most_arms = 8"),
+        ({"rates": [[0.1, 1.2]]}, "between 0 and 1"),
+        ({"rates": [[np.nan, np.nan]]}, "one arm or more"),
+        ({"rates": [[0.1, 0.2]], "horizon": [[10]]}, "horizon: give"),
+        ({"rates": [[0.1, 0.2]], "horizon": [0]}, "1 impression or more"),
+        ({"rates": [[0.1, 0.2]], "seen_clicks": [[1, 1]]}, "together"),
+        ({"impressions": [[10, 10]], "clicks": [[11, 1]]}, "between 0 and the impressions"),
+    ],
+)
+def test_given_tests_that_make_no_sense(options: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        HeadlineTestVectorEnv(1).reset(options=options)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"reward": "money"}, {"most_arms": 1}, {"impressions_per_arm": (5, 2)}, {"prior_correlation": 2}],
+)
+def test_configurations_that_make_no_sense(fields: Any) -> None:
+    with pytest.raises(UsageError):
+        HeadlineTestConfig(**fields)
+
+
+def test_a_rule_that_looks_at_counts_beats_chance_in_clicks() -> None:
+    """z above 4 over 3,000 tests (false alarm 3 in 100,000): the arm of best posterior mean plus spread, and
+    the oracle."""
+    env = HeadlineTestVectorEnv(3000)
+    chance = totals(env, random_choice(), 9)
+    mean, sd = ARM_FEATURES.index("posterior_mean"), ARM_FEATURES.index("posterior_sd")
+
+    def ucb(_: Any, told: Any) -> Any:
+        index = told["arms"][..., mean] + 0.3 * told["arms"][..., sd]
+        return np.where(told["mask"] == 1, index, -np.inf).argmax(axis=1)
+
+    learned, best = totals(env, ucb, 9), totals(env, oracle, 9)
+    assert z_of_difference(learned, chance) > 4
+    assert z_of_difference(best, learned) > 4
