@@ -4,7 +4,7 @@ ENV    := .venv
 RUN    := $(ENV)/bin/python -m
 READY  := $(ENV)/.ready
 
-.PHONY: demo test test-fast lint bench clean env
+.PHONY: demo test test-fast test-sb3 lint bench clean env
 .DEFAULT_GOAL := demo
 
 env: $(READY)
@@ -31,8 +31,20 @@ test: lint
 test-fast: $(READY)
 	$(ENV)/bin/pytest -m 'not slow'
 
+# Stable-Baselines3 brings PyTorch, which nothing else here needs: it lives in an environment on top of the other.
+SB3 := .venv-sb3
+$(SB3)/.ready: $(READY)
+	test -x $(SB3)/bin/python || $(PYTHON) -m venv $(SB3)
+	printf '%s\n' $(CURDIR)/$(ENV)/lib/python3*/site-packages $(CURDIR) > $$(echo $(SB3)/lib/python3*/site-packages)/below.pth
+	$(SB3)/bin/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt 'stable-baselines3>=2.4' 'torch>=2.8'
+	touch $@
+
+test-sb3: $(SB3)/.ready
+	$(SB3)/bin/python -m pytest -m sb3
+
 bench: $(READY)
 	$(RUN) multimodal_dql bench encode
+	$(RUN) multimodal_dql bench simulator
 
 clean:
-	rm -rf $(ENV) demo-report build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(ENV) $(SB3) demo-report build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -63,17 +63,17 @@ def bench_simulator(sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000
     }
 
 
-def small_stage(stories: int = STORIES) -> Stage:
+def small_stage(stories: int = STORIES, config: EngagementConfig | None = None, seed: int = 0) -> Stage:
     """A catalogue of random embeddings: what a policy sees does not matter here, only how much there is of it."""
-    rng = np.random.Generator(np.random.Philox(key=[0, 6]))
+    rng = np.random.Generator(np.random.Philox(key=[seed, 6]))
     n = stories * VARIANTS
     content = np.pad(rng.standard_normal((n, sum(WIDTHS))).astype(np.float32), ((0, 1), (0, 0)))
     table = np.arange(n).reshape(stories, VARIANTS)
     none = np.zeros(table.shape, dtype=np.int64)
     present = np.ones((n + 1, len(WIDTHS)), dtype=np.float32)
     candidates = Candidates(content, present, table, np.ones(table.shape, dtype=bool), none, none)
-    audience = Audience.draw(candidates, WIDTHS, 0, EngagementConfig())
-    return Stage.of(World.draw(audience, candidates, 0))
+    audience = Audience.draw(candidates, WIDTHS, seed, config)
+    return Stage.of(World.draw(audience, candidates, seed))
 
 
 def _peak_memory_mb() -> float:

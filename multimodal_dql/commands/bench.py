@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from multimodal_dql.commands.options import JsonOpt, LangOpt
+from multimodal_dql.commands.options import JsonOpt, LangOpt, SeedOpt
 from multimodal_dql.terminal import emit, table
 
 __all__ = ["app"]
@@ -76,3 +76,30 @@ def experiments(
         ("lost sessions: p of the sample ratio", f"{result['planted_bug']['p_with']:.1g}", "below .001"),
     ]
     emit(json_output, result, lambda c: c.print(table(("what", "measured", "promised"), rows)))
+
+
+@app.command()
+def horizon(
+    seed: SeedOpt = 0,
+    iterations: Annotated[int, typer.Option(min=1, help="Rounds of simulate-then-learn.")] = 40,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Q-learning against greed on the next click, where looking ahead pays and where it cannot."""
+    from multimodal_dql.bench.horizon import bench_horizon
+
+    result = bench_horizon(seed=seed, iterations=iterations)
+    rows = []
+    for name in ("tempting", "indifferent"):
+        found, clicks = result[name], result[name]["clicks"]
+        effect = found["ahead_over_greedy"]
+        rows.append(
+            (
+                name,
+                *(f"{clicks[arm]:.3f}" for arm in ("uniform", "greedy", "ahead", "myopic", "oracle")),
+                f"{effect['effect']:+.0%} [{effect['low']:+.0%}, {effect['high']:+.0%}]",
+                found["ending"],
+            )
+        )
+    heads = ("setting", "uniform", "greedy", "ahead", "myopic", "oracle", "ahead over greedy", "ending")
+    emit(json_output, result, lambda c: c.print(table(heads, rows)))

@@ -93,7 +93,7 @@ def simulate(
 
     plan = Plan(sessions, design, seed, (), refresh, looks, workers)  # type: ignore[arg-type]
     off = [name.strip() for name in without.split(",") if name.strip()]
-    default = "first,uniform" + (",learned,shuffled" if agent else "")
+    default = "first,uniform" + (",learned" if agent else "")
     specs = [spec.strip() for spec in _split(policies or default)]
     if not specs:
         raise UsageError(
