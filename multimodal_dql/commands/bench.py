@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from multimodal_dql.commands.options import JsonOpt, LangOpt, SeedOpt
+from multimodal_dql.commands.common import encode_catalogue
+from multimodal_dql.commands.options import CatalogueArg, JsonOpt, LangOpt, SeedOpt
 from multimodal_dql.terminal import emit, table
 
 __all__ = ["app"]
@@ -103,3 +105,36 @@ def horizon(
         )
     heads = ("setting", "uniform", "greedy", "ahead", "myopic", "oracle", "ahead over greedy", "ending")
     emit(json_output, result, lambda c: c.print(table(heads, rows)))
+
+
+@app.command()
+def calibration(
+    catalogue: CatalogueArg,
+    agent: Annotated[
+        list[Path], typer.Option("--agent", metavar="RUN", help="Directory of a training run; repeatable.")
+    ],
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Whether trained agents are as sure as they should be, in front of the audiences they were trained for."""
+    from multimodal_dql.bench.calibration import bench_calibration
+    from multimodal_dql.datasets.catalogue import read_catalogue
+
+    read = read_catalogue(catalogue)
+    result = bench_calibration(agent, lambda names: encode_catalogue(read, names, strict=False))
+    rows = [
+        (
+            f"{row['from']:.2f} to {row['to']:.2f}",
+            row["variants"],
+            f"{row['stated']:.2f}",
+            f"{row['true']:.2f}",
+        )
+        for row in result["probability_of_being_best"]
+    ]
+    covered = ", ".join(f"{share:.0%}" for share in result["coverage_90"])
+
+    def show(console: Any) -> None:
+        console.print(f"90 % intervals of the click rate hold the true one: {covered}")
+        console.print(table(("probability of being best", "variants", "stated", "highest click rate"), rows))
+
+    emit(json_output, result, show)

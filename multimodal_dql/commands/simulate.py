@@ -20,7 +20,7 @@ from multimodal_dql.commands.options import (
     OutOpt,
     SeedOpt,
 )
-from multimodal_dql.errors import UsageError
+from multimodal_dql.errors import Lang, UsageError
 from multimodal_dql.terminal import announce, emit, language, progress
 
 __all__ = ["simulate"]
@@ -127,11 +127,12 @@ def simulate(
             progress=lambda done, total: tick("sessions", done, total),
         )
     result: dict[str, Any] = trial_to_dict(trial)
+    evidence = None if engagement is None else _evidence(language())
     if out is not None:
-        write_trial_html(out / "index.html", trial=trial, lang=language())
+        write_trial_html(out / "index.html", trial=trial, lang=language(), evidence=evidence)
         write_json(out / "simulation.json", result)
         announce(f"wrote {out}/index.html, simulation.json", f"已写入 {out}/index.html、simulation.json")
-    emit(json_output, result, lambda console: print_trial(trial, console, language()))
+    emit(json_output, result, lambda console: print_trial(trial, console, language(), evidence=evidence))
 
 
 def _split(policies: str) -> list[str]:
@@ -143,3 +144,16 @@ def _split(policies: str) -> list[str]:
         elif part.strip():
             parts.append(part)
     return parts
+
+
+def _evidence(lang: Lang) -> str:
+    """What a simulation rests on when its rates were fitted."""
+    if lang == "zh":
+        return (
+            "模拟受众，并非真实读者。点击率、变体之间的差异与偶然波动由过去的 A/B 测试拟合；"
+            "品味、满意、回访等其余部分是假设。在作出重大决定之前，请先做线上测试。"
+        )
+    return (
+        "A simulated audience, not real readers. Click rates, differences between variants and chance are fitted to past A/B "
+        "tests; tastes, satisfaction and coming back are assumed. Before much depends on it, test live."
+    )
