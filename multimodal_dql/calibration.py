@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from multimodal_dql.agent import Agent, Spread
 from multimodal_dql.rank import mean_and_disagreement
 from multimodal_dql.simulation.audience import World
-from multimodal_dql.simulation.sessions import Stage, true_rates, typical_impressions
+from multimodal_dql.simulation.sessions import Stage
+from multimodal_dql.simulation.typical import true_rates, typical_impressions
 from multimodal_dql.state import record_features
 
 __all__ = ["calibrate", "known_winners", "world_rates"]

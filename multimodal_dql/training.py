@@ -26,7 +26,8 @@ from multimodal_dql.replay import Replay, n_step
 from multimodal_dql.run_config import read_file
 from multimodal_dql.simulation.audience import CONTEXT, Audience, World
 from multimodal_dql.simulation.config import EngagementConfig
-from multimodal_dql.simulation.sessions import Stage, Steps, run_sessions, typical_users
+from multimodal_dql.simulation.sessions import Stage, Steps, run_sessions
+from multimodal_dql.simulation.typical import typical_users
 from multimodal_dql.state import RECORD_WIDTH, ContentProjection, candidate_table
 
 __all__ = ["TrainConfig", "double_q_target", "read_audience", "read_metrics", "train", "train_in_world"]

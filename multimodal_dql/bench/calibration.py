@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from multimodal_dql.features import Features
 from multimodal_dql.rank import rank
 from multimodal_dql.setting import Setting, read_setting
-from multimodal_dql.simulation.sessions import Stage, true_rates, typical_impressions
+from multimodal_dql.simulation.sessions import Stage
+from multimodal_dql.simulation.typical import true_rates, typical_impressions
 
 __all__ = ["BINS", "bench_calibration"]
 

@@ -154,6 +154,6 @@ def _evidence(lang: Lang) -> str:
             "品味、满意、回访等其余部分是假设。在作出重大决定之前，请先做线上测试。"
         )
     return (
-        "A simulated audience, not real readers. Click rates, differences between variants and chance are fitted to past A/B "
-        "tests; tastes, satisfaction and coming back are assumed. Before much depends on it, test live."
+        "A simulated audience, not real readers. Click rates, differences between variants and chance are fitted "
+        "to past A/B tests; tastes, satisfaction and coming back are assumed. Before much depends on it, test live."
     )

@@ -11,7 +11,7 @@ from multimodal_dql.datasets.catalogue import Catalogue
 from multimodal_dql.datasets.events import EVENTS_VERSION, event_schema
 from multimodal_dql.simulation.audience import CONTEXT
 from multimodal_dql.simulation.experiment import Block
-from multimodal_dql.simulation.sessions import CONTEXT_AT
+from multimodal_dql.simulation.kernels import CONTEXT_AT
 
 __all__ = ["events_of"]
 

@@ -9,167 +9,25 @@ Shape letters: ``S`` sessions, ``T`` stories a session at most, ``K`` candidates
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.policies.base import Policy, choose
 from multimodal_dql.simulation import engine
-from multimodal_dql.simulation.audience import CONTEXT, World
-from multimodal_dql.simulation.compiled import compiled, uniforms
-from multimodal_dql.simulation.dynamics import satisfaction
-from multimodal_dql.simulation.engine import Mechanics, Truth
+from multimodal_dql.simulation.audience import CONTEXT
+from multimodal_dql.simulation.engine import Mechanics
+from multimodal_dql.simulation.kernels import LOG, METRICS, draws, run, show_all, start_all
 from multimodal_dql.simulation.ledger import Ledger, synthetic_records
+from multimodal_dql.simulation.stage import Stage
 from multimodal_dql.state import RECORD_WIDTH, Candidates
 
-__all__ = [
-    "CONTEXT_AT",
-    "LOG",
-    "METRICS",
-    "Sessions",
-    "Stage",
-    "Steps",
-    "joined",
-    "run_sessions",
-    "run_table",
-    "true_rates",
-    "typical_impressions",
-    "typical_users",
-]
+__all__ = ["LOG", "METRICS", "Sessions", "Stage", "Steps", "joined", "run_sessions", "run_table", "told"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-METRICS = (
-    "impressions",
-    "clicks",
-    "expected_clicks",
-    "dwell_seconds",
-    "satisfaction",
-    "conversions",
-    "conversion_value",
-    "visits",
-    "came_back",
-    "earlier",
-    "segment",
-    "device",
-)
-"""Columns of a session's outcome. Satisfaction is summed over impressions; `came_back` is whether the user
-came back after the first visit; the last three were known before the session began."""
-
-LOG = (
-    "item",
-    "action",
-    "probability",
-    "click_probability",
-    "click",
-    "dwell_seconds",
-    "satisfaction",
-    "conversion_value",
-    "conversion_delay_hours",
-    "visit_over",
-    "done",
-    "segment",
-    "device",
-    "hour",
-    "returning",
-    "step",
-    "mood",
-)
-"""Columns of a step's log; the last six are what the agent was told, in the order of `CONTEXT`."""
-
-GRAIN = 2.0**32
-"""Expected clicks of a variant are summed in whole parts of a click; sums up to 2 million are exact in any order."""
-DEVICE_SHARE = (0.6, 0.3, 0.1)
-HOURS = 256
-BURSTS_KEPT = 64
-"""Blocks whose factors are kept for the next batch; more would cost memory and save nothing."""
-CONTEXT_AT = LOG.index("segment")
-TYPICAL = 1 << 33
-"""Added to the seed, so that typical users are not those of a training or an evaluation."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A world made ready for the compiled functions.
-
-    Attributes:
-        world: the truth.
-        mechanics: its parameters.
-        truth: its arrays.
-        items: the stories that may be met.
-    """
-
-    world: World
-    mechanics: Mechanics
-    truth: Truth
-    items: Ints
-
-    @classmethod
-    def of(cls, world: World, items: Ints | None = None) -> Stage:
-        """Prepare a world; `items` default to all stories."""
-        c, audience = world.candidates, world.audience
-        score = 1.0 / (1.0 + np.exp(-world.clickbait))
-        style = np.abs(world.loading).argmax(axis=1)
-        truth = Truth(
-            variants=np.column_stack([world.appeal, score, style, world.loading]),
-            users=np.vstack([audience.taste, audience.personal]),
-            table=np.where(c.available, c.table, -1),
-            examination=engine.ranks(world.config),
-            devices=np.cumsum(DEVICE_SHARE),
-            hours=_hours(),
-        )
-        chosen = np.arange(len(c.table)) if items is None else np.asarray(items, dtype=np.int64)
-        return cls(world, engine.mechanics(world.config), truth, chosen)
-
-    @property
-    def width(self) -> int:
-        """Numbers in a user's row."""
-        return int(engine.TASTE + 2 * self.truth.users.shape[1] + 2 * self.world.config.longest)
-
-    @cached_property
-    def _bursts(self) -> dict[tuple[int, int], Array]:
-        return {}
-
-    def bursts(self, seed: int, ids: Ints) -> Array:
-        """Factors on clicks, (blocks, N + 1), for the blocks from the first to the last of these sessions."""
-        first, last = (
-            int(ids.min()) // self.mechanics.burst_sessions,
-            int(ids.max()) // self.mechanics.burst_sessions,
-        )
-        rows = []
-        for block in range(first, last + 1):
-            row = self._bursts.get((seed, block))
-            if row is None:
-                row = _burst_row(self.mechanics, seed, block, len(self.truth.variants))
-                if len(self._bursts) >= BURSTS_KEPT:
-                    self._bursts.clear()
-                self._bursts[seed, block] = row
-            rows.append(row)
-        return np.stack(rows)
-
-
-def _hours() -> Array:
-    """Quantiles of the hour of a first visit: more in the evening, few at night, density ``1 + .8 cos(2 pi
-    (h - 19) / 24)``.
-    """
-    grid = np.linspace(0.0, 24.0, 2401)
-    cumulated = grid / 24.0 + 0.8 / (2 * np.pi) * (
-        np.sin(2 * np.pi * (grid - 19) / 24) + np.sin(2 * np.pi * 19 / 24)
-    )
-    return np.interp((np.arange(HOURS) + 0.5) / HOURS, cumulated, grid)
-
-
-@compiled
-def _burst_row(m: Mechanics, seed: int, block: int, variants: int) -> Array:
-    out = np.ones(variants)
-    for v in range(variants):
-        out[v] = engine.burst(m, seed, block, v)
-    return out
 
 
 @dataclass(frozen=True)
@@ -199,133 +57,6 @@ class Sessions:
         if self.log is None:
             raise ValueError("no log was kept")
         return self.log[:, :, LOG.index(name)]
-
-
-@compiled
-def _show(
-    row: Array,
-    m: Mechanics,
-    truth: Truth,
-    items: Ints,
-    bursts: Array,
-    seed: int,
-    session: int,
-    action: int,
-    probability: float,
-    metrics: Array,
-    by_variant: Array,
-    log: Array,
-) -> bool:
-    """Show one variant, book what happened; whether the session is over."""
-    t, item = int(row[engine.TOTAL]), int(row[engine.ITEM])
-    keep = log.shape[0] > 0
-    if keep:
-        log[t, 0], log[t, 1], log[t, 2] = item, action, probability
-        for k in range(4):
-            log[t, CONTEXT_AT + k] = row[k]
-        log[t, CONTEXT_AT + 4] = row[engine.STEP] / max(m.steps - 1, 1)
-        log[t, CONTEXT_AT + 5] = 2.0 * satisfaction(row[engine.EXPOSURE], m.sensitivity) - 1.0
-    first_visit = row[engine.VISIT] == 0.0
-    variant = truth.table[item, action]
-    r = engine.respond(row, m, truth, items, variant, bursts[variant], seed, session)
-    metrics[0] += 1.0
-    metrics[1] += r.click
-    metrics[2] += r.click_probability
-    metrics[3] += r.dwell_seconds
-    metrics[4] += r.satisfaction
-    metrics[5] += 1.0 if r.conversion_value > 0.0 else 0.0
-    metrics[6] += r.conversion_value
-    metrics[7] += r.visit_over
-    if first_visit:
-        metrics[8] += r.came_back
-    by_variant[variant, 0] += 1.0
-    by_variant[variant, 1] += r.click
-    # Without this the sum would depend on its order. It is also exact: clicks are decided by a number of 32 bits.
-    by_variant[variant, 2] += math.floor(r.click_probability * GRAIN + 0.5) / GRAIN
-    if keep:
-        log[t, 3], log[t, 4], log[t, 5], log[t, 6] = (
-            r.click_probability,
-            r.click,
-            r.dwell_seconds,
-            r.satisfaction,
-        )
-        log[t, 7], log[t, 8], log[t, 9] = r.conversion_value, r.conversion_delay_hours, r.visit_over
-        log[t, 10] = r.done
-    return r.done > 0.0
-
-
-@compiled
-def _from_table(probabilities: Array, item: int, u: float) -> int:
-    """Invert cumulated probabilities, as `multimodal_dql.policies.base.choose` does."""
-    width, total = probabilities.shape[1], 0.0
-    for k in range(width):
-        total += probabilities[item, k]
-    action, last, cumulated = 0, 0, 0.0
-    for k in range(width):
-        cumulated += probabilities[item, k]
-        if u * total >= cumulated:
-            action += 1
-        if probabilities[item, k] > 0.0:
-            last = k
-    return min(action, last)
-
-
-@compiled
-def _clairvoyant(row: Array, m: Mechanics, truth: Truth, bursts: Array, weight: float) -> int:
-    """The candidate of highest click probability plus `weight` times what it does to satisfaction; first of equals."""
-    item = int(row[engine.ITEM])
-    best, most = 0, -1e300
-    for k in range(truth.table.shape[1]):
-        variant = truth.table[item, k]
-        if variant < 0:
-            break
-        score = engine.click_probability(row, m, truth, variant, bursts[variant])
-        score += weight * engine.value_of(row, m, truth, variant)
-        if score > most:
-            best, most = k, score
-    return best
-
-
-@compiled
-def _run(
-    m: Mechanics,
-    truth: Truth,
-    items: Ints,
-    bursts: Array,
-    seed: int,
-    ids: Ints,
-    probabilities: Array,
-    weight: float,
-    width: int,
-    metrics: Array,
-    by_variant: Array,
-    log: Array,
-) -> None:
-    """Whole sessions, one after the other. Without a table (no rows) the choice is clairvoyant."""
-    row = np.empty(width)
-    first_block = ids.min() // m.burst_sessions
-    for s in range(len(ids)):
-        session, metrics_s = ids[s], metrics[s]
-        log_s = log[s] if log.shape[0] > 0 else log[:0, :, 0]
-        burst_s = bursts[session // m.burst_sessions - first_block]
-        engine.start(row, m, truth, items, seed, session)
-        metrics_s[9], metrics_s[10], metrics_s[11] = (
-            row[engine.EARLIER],
-            row[engine.SEGMENT],
-            row[engine.DEVICE],
-        )
-        over = False
-        while not over:
-            if probabilities.shape[0] > 0:
-                item = int(row[engine.ITEM])
-                u = uniforms(seed, session, engine.AT_STEP, 2 * int(row[engine.TOTAL]))[1]
-                action = _from_table(probabilities, item, u)
-                p = probabilities[item, action]
-            else:
-                action, p = _clairvoyant(row, m, truth, burst_s, weight), 1.0
-            over = _show(
-                row, m, truth, items, burst_s, seed, session, action, p, metrics_s, by_variant, log_s
-            )
 
 
 def joined(parts: list[Sessions]) -> Sessions:
@@ -364,7 +95,7 @@ def run_table(
     )
     if len(ids):
         kept = np.zeros((0, 1, 1)) if out.log is None else out.log
-        _run(
+        run(
             stage.mechanics, stage.truth, stage.items, stage.bursts(seed, ids), seed, ids, table, float(weight),
             stage.width, out.metrics, out.by_variant, kept,
         )  # fmt: skip
@@ -380,53 +111,6 @@ def _empty(stage: Stage, ids: Ints, log: bool) -> Sessions:
 def _finished(out: Sessions) -> Sessions:
     out.lengths[:] = out.metrics[:, 0].astype(np.int64)
     return out
-
-
-@compiled
-def _start_all(
-    people: Array, m: Mechanics, truth: Truth, items: Ints, seed: int, ids: Ints, metrics: Array
-) -> None:
-    for s in range(len(ids)):
-        engine.start(people[s], m, truth, items, seed, ids[s])
-        metrics[s, 9] = people[s, engine.EARLIER]
-        metrics[s, 10], metrics[s, 11] = people[s, engine.SEGMENT], people[s, engine.DEVICE]
-
-
-@compiled
-def _draws(people: Array, going: Ints, seed: int, ids: Ints) -> Array:
-    """The uniform number that decides each action, (B,)."""
-    out = np.empty(len(going))
-    for i in range(len(going)):
-        s = going[i]
-        out[i] = uniforms(seed, ids[s], engine.AT_STEP, 2 * int(people[s, engine.TOTAL]))[1]
-    return out
-
-
-@compiled
-def _show_all(
-    people: Array,
-    m: Mechanics,
-    truth: Truth,
-    items: Ints,
-    bursts: Array,
-    seed: int,
-    ids: Ints,
-    going: Ints,
-    action: Ints,
-    probability: Array,
-    metrics: Array,
-    by_variant: Array,
-    log: Array,
-) -> NDArray[np.bool_]:
-    over = np.zeros(len(going), dtype=np.bool_)
-    first_block = ids.min() // m.burst_sessions
-    for i in range(len(going)):
-        s = going[i]
-        over[i] = _show(
-            people[s], m, truth, items, bursts[ids[s] // m.burst_sessions - first_block], seed, ids[s], action[i],
-            probability[i], metrics[s], by_variant, log[s],
-        )  # fmt: skip
-    return over
 
 
 @dataclass(frozen=True)
@@ -493,7 +177,7 @@ def run_sessions(
     if out.log is None:
         raise ValueError("a log is kept here")
     people, bursts = np.zeros((len(ids), stage.width)), stage.bursts(seed, ids)
-    _start_all(people, stage.mechanics, stage.truth, stage.items, seed, ids, out.metrics)
+    start_all(people, stage.mechanics, stage.truth, stage.items, seed, ids, out.metrics)
     shape = (len(ids), config.longest)
     contexts = np.zeros((*shape, CONTEXT.width), dtype=np.float32)
     records = np.zeros((*shape, world.candidates.size, RECORD_WIDTH), dtype=np.float32)
@@ -504,13 +188,13 @@ def run_sessions(
             record = synthetic_records(world, item, record_rng)
         else:
             record = (ledger or Ledger.empty(world)).records(world, item)
-        context = CONTEXT.encode(_told(people[going], stage.mechanics))
+        context = CONTEXT.encode(told(people[going], stage.mechanics))
         state = seen.state(item, context, record)
         if ledger is not None:
             state = replace(state, counts=ledger.counts(item))
-        action, probability = choose(policy, state, _draws(people, going, seed, ids))
+        action, probability = choose(policy, state, draws(people, going, seed, ids))
         contexts[going, t], records[going, t] = context, record
-        over = _show_all(
+        over = show_all(
             people, stage.mechanics, stage.truth, stage.items, bursts, seed, ids, going, action, probability,
             out.metrics, out.by_variant, out.log,
         )  # fmt: skip
@@ -531,62 +215,7 @@ def run_sessions(
     )
 
 
-@compiled
-def _snapshots(
-    m: Mechanics, truth: Truth, items: Ints, seed: int, probabilities: Array, every: int, rows: Array
-) -> None:
-    """Users as they are at every so many-th impression; fills `rows`."""
-    row, session, seen, filled = np.empty(rows.shape[1]), 0, 0, 0
-    while filled < len(rows):
-        engine.start(row, m, truth, items, seed, session)
-        over = False
-        while not over and filled < len(rows):
-            seen += 1
-            if seen % every == 0:
-                rows[filled] = row
-                filled += 1
-            u = uniforms(seed, session, engine.AT_STEP, 2 * int(row[engine.TOTAL]))[1]
-            item = int(row[engine.ITEM])
-            variant = truth.table[item, _from_table(probabilities, item, u)]
-            over = engine.respond(row, m, truth, items, variant, 1.0, seed, session).done > 0.0
-        session += 1
-
-
-@compiled
-def _probe(rows: Array, m: Mechanics, truth: Truth) -> Array:
-    out = np.zeros(len(truth.variants))
-    for v in range(len(out)):
-        for i in range(len(rows)):
-            out[v] += engine.click_probability(rows[i], m, truth, v, 1.0)
-    return out / len(rows)
-
-
-def typical_impressions(stage: Stage, seed: int, count: int = 256) -> Array:
-    """Users in the middle of their sessions, as they are when something is shown, under random choices.
-
-    Returns:
-        (count, width) rows of the engine; `told` says what an agent knows about them.
-    """
-    available = stage.world.candidates.available
-    rows = np.zeros((count, stage.width))
-    uniform = available / available.sum(axis=1, keepdims=True)
-    _snapshots(stage.mechanics, stage.truth, stage.items, seed + TYPICAL, uniform, 7, rows)
-    return rows
-
-
-def true_rates(stage: Stage, rows: Array) -> Array:
-    """Clicks an impression of each candidate in front of the users of `rows`, (items, K); 0 where not available."""
-    c = stage.world.candidates
-    return np.asarray(_probe(rows, stage.mechanics, stage.truth)[c.table] * c.available)
-
-
-def typical_users(stage: Stage, seed: int, count: int = 256) -> Array:
-    """What an agent knows at typical impressions, one row an impression, one column a field of `CONTEXT`."""
-    told = _told(typical_impressions(stage, seed, count), stage.mechanics)
-    return np.stack([told[field.name] for field in CONTEXT.fields], axis=1)
-
-
-def _told(people: Array, m: Mechanics) -> Mapping[str, Array]:
+def told(people: Array, m: Mechanics) -> Mapping[str, Array]:
     """What the agent is told about users, a column a field of `CONTEXT`."""
     mood = 2.0 / (1.0 + np.exp(-m.sensitivity * people[:, engine.EXPOSURE])) - 1.0
     return {

@@ -15,9 +15,8 @@ from multimodal_dql.policies.base import First, Policy, Uniform
 from multimodal_dql.simulation.audience import CONTEXT, DEVICES, World
 from multimodal_dql.simulation.compare import compare, outcome, permuted
 from multimodal_dql.simulation.config import EngagementConfig
+from multimodal_dql.simulation.kernels import CONTEXT_AT
 from multimodal_dql.simulation.sessions import (
-    CONTEXT_AT,
-    DEVICE_SHARE,
     LOG,
     METRICS,
     Sessions,
@@ -26,10 +25,9 @@ from multimodal_dql.simulation.sessions import (
     joined,
     run_sessions,
     run_table,
-    true_rates,
-    typical_impressions,
-    typical_users,
 )
+from multimodal_dql.simulation.stage import DEVICE_SHARE
+from multimodal_dql.simulation.typical import true_rates, typical_impressions, typical_users
 from multimodal_dql.state import State
 
 from .worlds import some_table, uniform_table, world
