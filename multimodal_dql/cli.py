@@ -144,7 +144,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Of Adam, at the start.")] = 2e-3,
     discount: Annotated[
         float, typer.Option(min=0.0, max=0.999, help="Worth of a click one story later.")
-    ] = 0.8,
+    ] = 0.5,
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of the test afterwards.")] = 4000,
     engagement: EngagementOpt = None,
     assume: AssumeOpt = None,

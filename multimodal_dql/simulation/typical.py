@@ -22,7 +22,7 @@ def typical_impressions(stage: Stage, seed: int, count: int = 256) -> Array:
     """Users in the middle of their sessions, as they are when something is shown, under random choices.
 
     Returns:
-        (count, width) rows of the engine; `told` in `multimodal_dql.simulation.sessions` says what an agent knows of them.
+        (count, width) rows of the engine; `told`, beside `run_sessions`, says what an agent knows of them.
     """
     available = stage.world.candidates.available
     rows = np.zeros((count, stage.width))
