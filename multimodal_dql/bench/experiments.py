@@ -5,8 +5,11 @@ Every experiment here goes through the same `collect` and `analyse` as `simulate
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +20,9 @@ from multimodal_dql.bench.simulator import small_stage
 from multimodal_dql.evaluation.designs import Metric
 from multimodal_dql.evaluation.power import power
 from multimodal_dql.policies.base import Policy, Uniform
-from multimodal_dql.simulation.analysis import Analysis, Verdict, analyse, decided
+from multimodal_dql.simulation.analysis import Analysis, analyse, decided
 from multimodal_dql.simulation.arms import Arm
+from multimodal_dql.simulation.effects import Rule
 from multimodal_dql.simulation.experiment import Collected, Plan, assign, collect
 from multimodal_dql.simulation.sessions import Stage, run_table
 from multimodal_dql.simulation.trial import planned_error
@@ -32,36 +36,34 @@ SEEDS = 1 << 40
 """Added to the seeds, so that no experiment meets the users of another measurement."""
 
 
-def bench_experiments(null_runs: int = 10_000, effect_runs: int = 2000) -> dict[str, Any]:
+def bench_experiments(null_runs: int = 10_000, effect_runs: int = 2000, workers: int = 0) -> dict[str, Any]:
     """Simulate many experiments and count how they end.
 
     Args:
         null_runs: A/A experiments, once read at the end and once with a look after every twentieth of the sessions and
             stopped at the first winner.
         effect_runs: A/B experiments of "always the most appealing" against "at random" for coverage and power.
+        workers: processes; 0 is one a processor. The counts do not depend on it.
     """
     start = time.perf_counter()
     stage = small_stage()
-    same = (Arm("a", Uniform()), Arm("b", Uniform()))
-    fixed = Analysis("a", minimum_effect=0.0)
-    fixed_wins = _wins(stage, same, Plan(SESSIONS, "randomised", looks=1), fixed, null_runs)
-    plan = Plan(SESSIONS, "randomised", looks=20)
-    error = planned_error(stage, plan, fixed, 2)
-    anytime = replace(fixed, rule="anytime", planned_error=error)
-    anytime_wins = _wins(stage, same, plan, anytime, null_runs)
-    sequential = replace(fixed, rule="group-sequential")
-    sequential_wins = _wins(stage, same, plan, sequential, max(null_runs // 5, 1))
     effect, metric = _truth(stage)
     planned = power(metric, effect, target=0.8)
-    verdicts = _verdicts(stage, effect_runs, planned.sessions_total)
-    comparisons = [v.comparisons[0] for v in verdicts]
-    found = np.mean([c.winner == "appealing" for c in comparisons])
-    covered = np.mean([c.low <= effect <= c.high for c in comparisons])
+    with ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        fixed = _rate(pool.map(_wins, *_shares("fixed", null_runs)), null_runs)
+        anytime = _rate(pool.map(_wins, *_shares("anytime", null_runs)), null_runs)
+        sequential = _rate(
+            pool.map(_wins, *_shares("group-sequential", max(null_runs // 5, 1))), max(null_runs // 5, 1)
+        )
+        shares = _shares(planned.sessions_total, effect_runs)
+        comparisons = [c for part in pool.map(_comparisons, *shares) for c in part]
+    found = np.mean([winner == "appealing" for _, _, winner in comparisons])
+    covered = np.mean([low <= effect <= high for low, high, _ in comparisons])
     return {
         "false_winners": {
-            "fixed": fixed_wins,
-            "anytime_peeking": anytime_wins,
-            "group_sequential": sequential_wins,
+            "fixed": fixed,
+            "anytime_peeking": anytime,
+            "group_sequential": sequential,
             "runs": null_runs,
             "monte_carlo_error": float(np.sqrt(0.05 * 0.95 / null_runs)),
         },
@@ -79,18 +81,30 @@ def bench_experiments(null_runs: int = 10_000, effect_runs: int = 2000) -> dict[
     }
 
 
-def _wins(stage: Stage, arms: tuple[Arm, ...], plan: Plan, analysis: Analysis, runs: int) -> float:
-    """Share of A/A experiments with a winner."""
+def _shares(what: Any, runs: int) -> tuple[list[Any], list[int], list[int]]:
+    """Runs in shares of at most 100: what is run, the first run and the one after the last."""
+    firsts = list(range(0, runs, 100))
+    return [what] * len(firsts), firsts, [min(first + 100, runs) for first in firsts]
+
+
+def _rate(wins: Iterable[int], runs: int) -> float:
+    return sum(wins) / runs
+
+
+def _wins(rule: Rule, first: int, end: int) -> int:
+    """False winners among A/A experiments read by a rule."""
+    stage, arms = small_stage(), (Arm("a", Uniform()), Arm("b", Uniform()))
+    plan = Plan(SESSIONS, "randomised", looks=1 if rule == "fixed" else 20, workers=1)
+    analysis = Analysis("a", minimum_effect=0.0, rule=rule)
+    analysis = replace(analysis, planned_error=planned_error(stage, plan, analysis, 2))
     stop: Callable[[Collected], bool] | None = None
-    if analysis.rule != "fixed":
+    if rule != "fixed":
         stop = lambda so_far: decided(so_far, analysis)  # noqa: E731
     wins = 0
-    for run in range(runs):
-        collected = collect(
-            stage, arms, replace(plan, seed=SEEDS + run, workers=1), stop=stop, segments=False
-        )
+    for run in range(first, end):
+        collected = collect(stage, arms, replace(plan, seed=SEEDS + run), stop=stop, segments=False)
         wins += analyse(collected, analysis, details=False).comparisons[0].winner is not None
-    return wins / runs
+    return wins
 
 
 class Appealing(Policy):
@@ -123,16 +137,18 @@ def _truth(stage: Stage) -> tuple[float, Metric]:
     return float(means[1] / means[0] - 1), Metric.of(float(means[0]), overdispersion=spread)
 
 
-def _verdicts(stage: Stage, runs: int, sessions: int) -> list[Verdict]:
+def _comparisons(sessions: int, first: int, end: int) -> list[tuple[float, float, str | None]]:
+    """Interval and winner of A/B experiments."""
+    stage = small_stage()
     arms = (Arm("uniform", Uniform()), Arm("appealing", Appealing(stage)))
     analysis = Analysis("uniform", minimum_effect=0.0)
     plan = Plan(sessions, "randomised", looks=1, workers=1)
-    return [
-        analyse(
-            collect(stage, arms, replace(plan, seed=SEEDS + run), segments=False), analysis, details=False
-        )
-        for run in range(runs)
-    ]
+    out = []
+    for run in range(first, end):
+        collected = collect(stage, arms, replace(plan, seed=SEEDS + run), segments=False)
+        c = analyse(collected, analysis, details=False).comparisons[0]
+        out.append((c.low, c.high, c.winner))
+    return out
 
 
 def _planted_bug(stage: Stage) -> dict[str, Any]:

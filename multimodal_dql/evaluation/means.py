@@ -162,8 +162,8 @@ def relative_difference(
         p = _p_value(math.log(ratio), error, df)
         return Effect(
             ratio - 1,
-            math.exp(math.log(ratio) - half) - 1,
-            math.exp(math.log(ratio) + half) - 1,
+            _expm1(math.log(ratio) - half),
+            _expm1(math.log(ratio) + half),
             p,
             df,
             error,
@@ -250,6 +250,11 @@ def _t_quantile(confidence: float, df: float) -> float:
 
 def _unknown(value: float, confidence: float) -> Effect:
     return Effect(value, -math.inf, math.inf, 1.0, 0.0, math.inf, confidence)
+
+
+def _expm1(x: float) -> float:
+    """``e^x - 1``, infinite where a float cannot hold it: two sessions may know as good as nothing."""
+    return math.expm1(x) if x < 700 else math.inf
 
 
 def _root(x: float) -> float:

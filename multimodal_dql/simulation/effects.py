@@ -174,7 +174,7 @@ def ends(
         enough = np.array([_counted(collected, s, arm, analysis) >= EARLIEST for _, s in looks])
         low, high = np.where(enough, low, -math.inf), np.where(enough, high, math.inf)
     low, high = np.where(np.isfinite(low), low, -math.inf), np.where(np.isfinite(high), high, math.inf)
-    values, low, high = np.expm1(values), np.expm1(low), np.expm1(high)
+    values, low, high = _relative(values), _relative(low), _relative(high)
     curve = tuple(
         (done, float(v), float(a), float(b))
         for (done, _), v, a, b in zip(looks, values, low, high, strict=True)
@@ -202,7 +202,13 @@ def interval(
     if math.isnan(error) or not effect.df > 0 or _counted(collected, summaries, arm, analysis) < FEWEST:
         return effect.value, -1.0, math.inf
     half = float(stdtrit(effect.df, 0.975)) * error
-    return effect.value, math.expm1(value - half), math.expm1(value + half)
+    low, high = _relative(np.array([value - half, value + half]))
+    return effect.value, float(low), float(high)
+
+
+def _relative(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``e^x - 1``, infinite where a float cannot hold it."""
+    return np.where(logs > 700.0, math.inf, np.expm1(np.minimum(logs, 700.0)))
 
 
 def _counted(collected: Collected, summaries: Mapping[str, Summary], arm: str, analysis: Analysis) -> float:

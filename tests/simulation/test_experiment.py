@@ -254,6 +254,19 @@ def test_bad_arms_are_refused(stage: Stage) -> None:
         analyse(collect(stage, arms("first", "uniform"), Plan(100)), Analysis("frist"))
 
 
+def test_a_few_sessions_never_fail(stage: Stage) -> None:
+    """With a handful of clicks an interval of the logarithm may reach beyond what a float can hold."""
+    for seed in range(60):
+        for sessions in (5, 20, 60):
+            plan = Plan(sessions, "randomised", seed=seed, looks=5)
+            found = analyse(
+                collect(stage, arms("first", "uniform"), plan), Analysis("first", rule="group-sequential")
+            )
+            c = found.comparisons[0]
+            assert c.low <= c.high
+            assert all(low <= high for _, low, high in [*c.outcomes.values(), *c.segments.values()])
+
+
 def test_one_session_is_run_and_says_nothing(stage: Stage) -> None:
     for design in ("paired", "randomised"):
         found = analyse(collect(stage, arms("first", "uniform"), Plan(1, design)), Analysis("first"))  # type: ignore[arg-type]
