@@ -43,7 +43,7 @@ def simulate(
     ] = None,
     sessions: Annotated[
         int, typer.Option("--sessions", help="Simulated users, each with all visits.")
-    ] = 20_000,
+    ] = 10_000,
     design: Annotated[
         str, typer.Option("--design", help="paired (same users, same luck) or randomised (as a live test).")
     ] = "paired",

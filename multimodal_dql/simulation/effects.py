@@ -169,7 +169,7 @@ def ends(
     else:
         z = _quantiles(collected, analysis, alpha, readings)
         low, high = values - z * errors, values + z * errors
-        p = readings[-1].p
+        p = _two_sided(values[-1], errors[-1], readings[-1])
     if analysis.rule != "fixed":
         enough = np.array([_counted(collected, s, arm, analysis) >= EARLIEST for _, s in looks])
         low, high = np.where(enough, low, -math.inf), np.where(enough, high, math.inf)
@@ -204,6 +204,15 @@ def interval(
     half = float(stdtrit(effect.df, 0.975)) * error
     low, high = _relative(np.array([value - half, value + half]))
     return effect.value, float(low), float(high)
+
+
+def _two_sided(value: float, error: float, effect: Effect) -> float:
+    """The p-value that goes with the interval: of the logarithm, by Student's law."""
+    from scipy.special import stdtr
+
+    if not error > 0 or not effect.df > 0:
+        return effect.p
+    return float(2.0 * stdtr(effect.df, -abs(value) / error))
 
 
 def _relative(logs: NDArray[np.float64]) -> NDArray[np.float64]:
