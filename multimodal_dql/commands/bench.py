@@ -138,3 +138,27 @@ def calibration(
         console.print(table(("probability of being best", "variants", "stated", "highest click rate"), rows))
 
     emit(json_output, result, show)
+
+
+@app.command()
+def headlines(
+    data: Annotated[Path, typer.Option("--data", help="A/B tests of headlines: Upworthy's or your own.")],
+    repeats: Annotated[
+        int, typer.Option(min=1, max=20, help="Repeats of the five-fold cross-validation.")
+    ] = 5,
+    seed: SeedOpt = 0,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """How well the content prior predicts headline tests it never saw, next to plain models, chance and the ceiling."""
+    from multimodal_dql.bench.headlines import bench_headlines
+
+    result = bench_headlines(data, repeats=repeats, seed=seed)
+    named = [("prior", result), *result["baselines"].items(), ("ceiling", result["ceiling"])]
+    names = ("pairs_all", "pairs_significant", "top1")
+    rows = [
+        (name, *(f"{found[k]:.3f}" if found.get(k) is not None else "-" for k in names))
+        for name, found in named
+    ]
+    heads = ("model", "pairs", "significant pairs", f"top 1 (chance {result['top1_random']:.3f})")
+    emit(json_output, result, lambda c: c.print(table(heads, rows)))

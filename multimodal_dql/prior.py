@@ -1,0 +1,244 @@
+"""The content prior: what past A/B tests say about variants that nobody has seen yet.
+
+    contents = headline_contents(tests, encoders)
+    prior = fit_prior(tests, contents)
+    expected = prior.predict(contents_of_a_new_story)     # mean and sd of each variant's logit effect
+
+The effect of a variant is the logit of its true click rate minus the mean over its siblings. The prior is a Bayesian
+linear regression on blocks of columns (`prior_blocks`, `prior_ridge`), so that its mean comes with a
+standard deviation:
+what content cannot explain (tau), and what the tests could not settle. As impressions come in, a prior of sd ``sd`` is
+worth ``pseudo_impressions(sd, rate)`` of them and fades accordingly.
+
+Shape letters: ``G`` tests, ``A`` arms, ``N`` variants, ``P`` columns, ``R`` repeats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.datasets.ab_tests import ABTests, component_folds
+from multimodal_dql.errors import ABTestsError
+from multimodal_dql.prior_blocks import Blocks, BlockSettings, fit_blocks
+from multimodal_dql.prior_contents import Contents
+from multimodal_dql.prior_ridge import (
+    Hyperparameters,
+    Posterior,
+    fit_hyperparameters,
+    posterior,
+    targets,
+)
+from multimodal_dql.prior_split import check_no_leak
+from multimodal_dql.simulation.engagement_noise import overdispersion
+
+__all__ = [
+    "MINIMUM_TESTS",
+    "ContentPrior",
+    "CrossValidated",
+    "Prediction",
+    "cross_validate",
+    "fit_prior",
+    "pseudo_impressions",
+]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+MINIMUM_TESTS = 20
+"""Tests below which nothing is learned."""
+_ROWS = 4096
+"""Variants predicted at once: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is expected of variants before any of them is shown.
+
+    Attributes:
+        mean: (N,) logit effect, with mean 0 over the known variants of a story.
+        sd: (N,) standard deviation of the true effect around it.
+        known: (N,) whether the encoders could read it; where not, the mean is 0 and the sd that of any variant.
+    """
+
+    mean: Float
+    sd: Float
+    known: Bool
+
+
+@dataclass(frozen=True)
+class ContentPrior:
+    """A fitted prior.
+
+    Attributes:
+        blocks: how columns are made of contents.
+        block: (P,) block of each column.
+        hyper: variances.
+        weights: posterior of the columns' effects.
+        overdispersion: of clicks, with which it was fitted.
+        shrink: factor of the means, and
+        sd_factor: of the sds, so that both fit tests outside training (`prior_calibration.recalibrated`).
+        fingerprints: encoder name -> fingerprint of the embeddings it was fitted to.
+        facts: what it was fitted to and how it did, for people; JSON.
+    """
+
+    blocks: Blocks
+    block: Int
+    hyper: Hyperparameters
+    weights: Posterior
+    overdispersion: float
+    shrink: float = 1.0
+    sd_factor: float = 1.0
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def blank_sd(self) -> float:
+        """Standard deviation of the effect of a variant of which nothing is known."""
+        used = np.array(list(self.blocks.scales.values())) > 0
+        return float(self.sd_factor * np.sqrt(self.hyper.tau**2 + np.exp(self.hyper.log_s)[used].sum()))
+
+    def predict(self, contents: Contents) -> Prediction:
+        """Expected effects of variants, each next to its siblings.
+
+        Raises ValueError for contents of other encoders or other dimensions.
+        """
+        if set(contents.vectors) != set(self.blocks.encoders):
+            raise ValueError(f"vectors of {self.blocks.encoders} are wanted, not {tuple(contents.vectors)}")
+        blank = self.blank_sd / self.sd_factor
+        mean, sd = np.zeros(contents.N), np.full(contents.N, blank)
+        for rows in _story_chunks(contents.story):
+            part = contents.take(rows)
+            x, _ = self.blocks.columns(part)
+            unsettled = np.square(x.astype(np.float32) @ self.weights.root.T).sum(axis=1, dtype=np.float64)
+            mean[rows] = x @ self.weights.mean
+            sd[rows] = np.where(part.known, np.sqrt(self.hyper.tau**2 + unsettled), blank)
+        return Prediction(self.shrink * mean, self.sd_factor * sd, contents.known.copy())
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """Predictions of every arm by priors that never saw its component.
+
+    Attributes:
+        mean: (R, A), sd: (R, A).
+        fold: (R, G).
+        tau: (R * folds,) spread found on each training side.
+    """
+
+    mean: Float
+    sd: Float
+    fold: Int
+    tau: Float
+
+
+def pseudo_impressions(sd: Float, rate: Float | float) -> Float:
+    """Impressions that tell as much about a rate as a prior with standard deviation `sd` (logits) does.
+
+    The information of n impressions about a logit is ``n p (1 - p)``, that of the prior ``1 / sd^2``.
+
+    >>> pseudo_impressions(np.array([0.25]), 0.0135).round().tolist()
+    [1201.0]
+    """
+    rate = np.asarray(rate, np.float64)
+    return np.asarray(1.0 / (np.asarray(sd) ** 2 * rate * (1.0 - rate)))
+
+
+def fit_prior(
+    tests: ABTests,
+    contents: Contents,
+    settings: BlockSettings | None = None,
+    *,
+    start: Hyperparameters | None = None,
+    noise: float | None = None,
+    seed: int = 0,
+) -> ContentPrior:
+    """Learn from tests whose arms are `contents`, in the same order.
+
+    Args:
+        tests: G tests.
+        contents: their headlines (`headline_contents`).
+        settings: blocks.
+        start: hyperparameters near those looked for, to save time.
+        noise: overdispersion of clicks; measured on the replicates of `tests` if None.
+        seed: of the bootstrap behind the measured noise; changes no number of the fit.
+
+    Raises:
+        ABTestsError: fewer than `MINIMUM_TESTS` tests have two headlines that the encoders can read.
+        ValueError: contents of other arms.
+    """
+    if contents.N != tests.A or not np.array_equal(contents.story, tests.test):
+        raise ValueError("the contents are not those of the arms of these tests")
+    phi = overdispersion(tests.replicates, seed=seed)[0] if noise is None else noise
+    arms = contents.known & (np.bincount(tests.test, contents.known)[tests.test] > 1)
+    count = len(np.unique(tests.test[arms]))
+    if count < MINIMUM_TESTS:
+        raise ABTestsError(
+            path=tests.path,
+            detail=f"only {count} tests have two headlines that the encoders can read; it takes {MINIMUM_TESTS}",
+            detail_zh=f"只有 {count} 个测试有两条编码器可读的标题；至少需要 {MINIMUM_TESTS} 个",
+        )
+    blocks = fit_blocks(contents, settings or BlockSettings())
+    x, block = blocks.columns(contents)
+    given = targets(tests, phi)
+    used = type(given)(given.test[arms], given.z[arms], given.v[arms])
+    hyper = fit_hyperparameters(x[arms], block, used, start)
+    weights = posterior(x[arms], block, used, hyper)
+    return ContentPrior(
+        blocks, block, hyper, weights, phi, facts={"tests": count, "arms": int(arms.sum()), "seed": seed}
+    )
+
+
+def cross_validate(
+    tests: ABTests,
+    contents: Contents,
+    settings: BlockSettings | None = None,
+    *,
+    folds: int = 5,
+    repeats: int = 5,
+    seed: int = 0,
+    scored: Bool | None = None,
+) -> CrossValidated:
+    """Predict each arm from tests of other components; everything is fitted anew on every training side.
+
+    Tests (G,) that are not `scored` only ever train: their predictions stay 0.
+    """
+    scored = np.ones(tests.G, np.bool_) if scored is None else scored
+    mean, sd = np.zeros((repeats, tests.A)), np.zeros((repeats, tests.A))
+    fold, taus = np.zeros((repeats, tests.G), np.int64), []
+    start: Hyperparameters | None = None
+    phi = overdispersion(tests.replicates, seed=seed)[0]
+    for r in range(repeats):
+        fold[r] = component_folds(tests, folds, seed + r)
+        for k in range(folds):
+            held = (fold[r] == k) & scored
+            trains = fold[r] != k
+            train = tests.subset(trains)
+            check_no_leak(train, tests.subset(held))
+            arms = held[tests.test]
+            prior = fit_prior(
+                train, _renumbered(contents.take(trains[tests.test]), train), settings, start=start, noise=phi
+            )
+            start = prior.hyper
+            found = prior.predict(contents.take(arms))
+            mean[r, arms], sd[r, arms] = found.mean, found.sd
+            taus.append(prior.hyper.tau)
+    return CrossValidated(mean, sd, fold, np.array(taus))
+
+
+def _renumbered(contents: Contents, tests: ABTests) -> Contents:
+    return Contents(tests.test, contents.vectors, contents.known, contents.style, contents.tokens)
+
+
+def _story_chunks(story: Int) -> list[Bool]:
+    """Masks (N,) of whole stories, about `_ROWS` rows each."""
+    if not len(story):
+        return []
+    _, index = np.unique(story, return_inverse=True)
+    first = np.flatnonzero(np.diff(index, prepend=-1))
+    chunk = (first // _ROWS)[index]
+    return [chunk == c for c in np.unique(chunk)]

@@ -1,0 +1,186 @@
+"""From contents to the columns of the content prior: blocks of features, each with its own prior variance.
+
+    <encoder>        the embedding: what is said
+    style            length, punctuation, pronouns: how it is said (`prior_style`)
+    novelty          how far a variant lies from its siblings, one column an encoder
+    words            the commonest words and marks, as sublinear TF-IDF (Salton & Buckley 1988), each row of length 1
+    topic:<encoder>  leading directions of the story's mean embedding times those of the deviation from it: whether the
+                     same difference of words matters more in one kind of story than in another
+
+Columns are centred within a story, because only differences between siblings are compared, and every block is scaled to
+the mean squared row length 1, so that a block's prior variance is the variance of the effects it can explain.
+
+Shape letters: ``N`` variants, ``P`` columns, ``V`` words, ``D`` embedding, ``Q`` topics, ``R`` deviations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.prior_contents import Contents
+
+__all__ = ["BlockSettings", "Blocks", "Topics", "fit_blocks"]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+_CLIP = 4.0
+"""Standard deviations beyond which a story differs from all that were seen: further is not extrapolated."""
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """What the columns are made of.
+
+    Attributes:
+        style: whether there is a block of style (and of novelty).
+        words: V, how many of the commonest words and marks; 0 for none.
+        topics: Q, directions of the story's mean embedding; 0 for no topic block.
+        deviations: R, directions of the deviation from it.
+    """
+
+    style: bool = True
+    words: int = 400
+    topics: int = 6
+    deviations: int = 32
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The interaction of one encoder. Attributes: mean (D,), directions (D, Q) to unit variance, deviations (D, R)."""
+
+    mean: Float
+    directions: Float
+    deviations: Float
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How columns are made of contents; everything was measured on the training side.
+
+    Attributes:
+        encoders: names.
+        style_mean: (F,), style_sd: (F,); empty without a block of style.
+        novelty_mean: (E,), novelty_sd: (E,).
+        vocabulary: (V,) tokens, idf: (V,) their weights.
+        topics: encoder name -> its interaction.
+        scales: block name -> factor of its columns, in the order of the columns.
+    """
+
+    encoders: tuple[str, ...]
+    style_mean: Float
+    style_sd: Float
+    novelty_mean: Float
+    novelty_sd: Float
+    vocabulary: tuple[str, ...]
+    idf: Float
+    topics: Mapping[str, Topics]
+    scales: Mapping[str, float]
+
+    def columns(self, contents: Contents) -> tuple[Float, Int]:
+        """Centred columns (N, P) and the block of each (P,); rows of unknown texts are 0."""
+        parts = _parts(self, contents)
+        block = np.repeat(np.arange(len(parts)), [part.shape[1] for part in parts.values()])
+        scaled = [self.scales[name] * contents.centred(part) for name, part in parts.items()]
+        return np.hstack(scaled), np.asarray(block, np.int64)
+
+
+def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
+    """Measure on training contents what the columns need: means, spreads, directions, the commonest words."""
+    known = contents.take(contents.known)
+    encoders = tuple(contents.vectors)
+    novelty = _novelty(known) if settings.style else np.zeros((known.N, 0))
+    styled = known.style if settings.style else np.zeros((known.N, 0))
+    vocabulary, idf = _vocabulary(known.tokens, settings.words)
+    unscaled = Blocks(
+        encoders=encoders,
+        style_mean=styled.mean(axis=0),
+        style_sd=_spread(styled),
+        novelty_mean=novelty.mean(axis=0),
+        novelty_sd=_spread(novelty),
+        vocabulary=vocabulary,
+        idf=idf,
+        topics={
+            name: _topics(known, name, settings) for name in encoders if settings.topics * settings.deviations
+        },
+        scales={},
+    )
+    scales = {}
+    for name, part in _parts(unscaled, known).items():
+        size = float((known.centred(part) ** 2).sum(axis=1).mean())
+        scales[name] = 1.0 / np.sqrt(size) if size > 1e-12 else 0.0
+    return Blocks(**{**vars(unscaled), "scales": scales})
+
+
+def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
+    """Block name -> columns before scaling and centring."""
+    parts = {name: contents.vectors[name] for name in blocks.encoders}
+    if len(blocks.style_mean):
+        parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
+        novelty = (_novelty(contents) - blocks.novelty_mean) / blocks.novelty_sd
+        parts["novelty"] = np.clip(novelty, -_CLIP, _CLIP)
+    if blocks.vocabulary:
+        parts["words"] = _tf_idf(contents.tokens, blocks.vocabulary, blocks.idf)
+    for name, topics in blocks.topics.items():
+        deviation = contents.centred(contents.vectors[name])
+        mean = contents.vectors[name] - deviation - topics.mean
+        topic = np.clip(mean @ topics.directions, -_CLIP, _CLIP)
+        product = topic[:, :, None] * (deviation @ topics.deviations)[:, None, :]
+        parts[f"topic:{name}"] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
+    return parts
+
+
+def _spread(columns: Float) -> Float:
+    """Standard deviation of each column, infinite where it is constant: the column then says nothing."""
+    sd = columns.std(axis=0) if len(columns) else np.zeros(columns.shape[1])
+    return np.where(sd > 1e-9, sd, 1e12)
+
+
+def _novelty(contents: Contents) -> Float:
+    """Distance of each text from the mean of its story, (N, E)."""
+    found = [np.linalg.norm(contents.centred(v), axis=1) for v in contents.vectors.values()]
+    return np.stack(found, axis=1) if found else np.zeros((contents.N, 0))
+
+
+def _vocabulary(counts: tuple[Counter[str], ...], size: int) -> tuple[tuple[str, ...], Float]:
+    """The `size` commonest tokens, by name where equally common, and ``idf = ln((1 + N) / (1 + df)) + 1``."""
+    total, documents = Counter[str](), Counter[str]()
+    for count in counts:
+        total.update(count)
+        documents.update(count.keys())
+    chosen = sorted(sorted(total), key=lambda token: -total[token])[:size]
+    df = np.array([documents[token] for token in chosen], np.float64)
+    return tuple(chosen), np.log((1 + len(counts)) / (1 + df)) + 1
+
+
+def _tf_idf(counts: tuple[Counter[str], ...], vocabulary: tuple[str, ...], idf: Float) -> Float:
+    place = {token: v for v, token in enumerate(vocabulary)}
+    out = np.zeros((len(counts), len(vocabulary)))
+    for row, count in zip(out, counts, strict=True):
+        for token, times in count.items():
+            if token in place:
+                row[place[token]] = (1 + np.log(times)) * idf[place[token]]
+    return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12))
+
+
+def _topics(contents: Contents, name: str, settings: BlockSettings) -> Topics:
+    """Principal directions of story means (to unit variance) and of the deviations from them."""
+    deviation = contents.centred(contents.vectors[name])
+    means = contents.vectors[name] - deviation
+    centre = means.mean(axis=0)
+    values, directions = _principal(means - centre, settings.topics)
+    _, deviations = _principal(deviation, settings.deviations)
+    scaled = np.ascontiguousarray(directions / np.sqrt(np.maximum(values, 1e-9)))
+    return Topics(centre, scaled, deviations)
+
+
+def _principal(rows: Float, count: int) -> tuple[Float, Float]:
+    """Largest variances and their directions (D, count), fewer when there are fewer dimensions."""
+    values, vectors = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
+    order = np.argsort(-values, kind="stable")[:count]
+    return values[order], np.ascontiguousarray(vectors[:, order])

@@ -1,0 +1,128 @@
+"""The texts of stories and their embeddings, as a content prior reads them.
+
+Shape letters: ``N`` variants, ``G`` stories (tests), ``E`` encoders, ``D`` embedding, ``F`` style features.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.datasets.ab_tests import ABTests
+from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
+from multimodal_dql.features import features
+from multimodal_dql.prior_style import style, tokens
+
+__all__ = ["Contents", "encode_texts", "headline_contents"]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Texts with their embeddings; those of one story follow each other.
+
+    Attributes:
+        story: (N,) index of the story of each text, ascending.
+        vectors: encoder name -> (N, D); the row of a text it cannot read is 0.
+        known: (N,) whether every encoder can read the text.
+        style: (N, F).
+        tokens: (N,) words and marks with their counts.
+    """
+
+    story: Int
+    vectors: Mapping[str, Float]
+    known: Bool
+    style: Float
+    tokens: tuple[Counter[str], ...]
+
+    @classmethod
+    def of(
+        cls,
+        texts: Sequence[str | None],
+        story: Int,
+        vectors: Mapping[str, NDArray[Any]],
+        known: Bool | None = None,
+    ) -> Self:
+        """From texts and their embeddings. Raises ValueError for shapes that do not fit or stories out of order."""
+        n = len(texts)
+        readable = np.array([bool(text and text.strip()) for text in texts], np.bool_)
+        known = readable if known is None else readable & known
+        if story.shape != (n,) or known.shape != (n,) or any(len(v) != n for v in vectors.values()):
+            raise ValueError(f"{n} texts need as many stories, vectors and flags")
+        if n and (np.diff(story) < 0).any():
+            raise ValueError("the texts of one story must follow each other, stories ascending")
+        arrays = {name: np.asarray(v, np.float64) for name, v in vectors.items()}
+        return cls(story, arrays, known, style(texts), tuple(map(tokens, texts)))
+
+    @property
+    def N(self) -> int:  # noqa: N802 - a shape letter
+        """Texts."""
+        return len(self.story)
+
+    def take(self, keep: Bool) -> Contents:
+        """The texts where `keep` (N,) is true, whole stories at a time."""
+        return Contents(
+            self.story[keep],
+            {name: v[keep] for name, v in self.vectors.items()},
+            self.known[keep],
+            self.style[keep],
+            tuple(t for t, wanted in zip(self.tokens, keep.tolist(), strict=True) if wanted),
+        )
+
+    def centred(self, columns: Float) -> Float:
+        """`columns` (N, P) minus their mean over the known texts of the story; 0 for unknown texts."""
+        _, index = np.unique(self.story, return_inverse=True)
+        starts = np.flatnonzero(np.diff(index, prepend=-1))
+        weight = self.known.astype(np.float64)[:, None]
+        if not self.N:
+            return columns
+        count = np.maximum(np.add.reduceat(weight, starts), 1.0)
+        mean = np.add.reduceat(columns * weight, starts) / count
+        return np.asarray((columns - mean[index]) * weight)
+
+
+def encode_texts(
+    texts: Sequence[str | None],
+    encoders: Sequence[str],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[dict[str, Float], Bool]:
+    """Embeddings of texts by text encoders, through the feature cache.
+
+    Returns:
+        encoder name -> (N, D), and whether every encoder can read each text, (N,).
+
+    Raises:
+        EncoderError: an encoder is not available or no text encoder.
+    """
+    # One item for all texts: `features` wants two variants an item, and a story may have one text.
+    spare = (Variant("texts", "spare", None, "a", None), Variant("texts", "spare too", None, "b", None))
+    rows = [Variant("texts", str(n), None, text, None) for n, text in enumerate(texts)]
+    catalogue = Catalogue(Path("texts"), (Item("texts", (*rows, *spare)),))
+    made = features(catalogue, list(encoders), cache=cache, strict=True, progress=progress)
+    known = np.ones(len(texts), np.bool_)
+    for name in encoders:
+        known &= made.present[name][: len(texts)]
+    return {name: made.vectors[name][: len(texts)].astype(np.float64) for name in encoders}, known
+
+
+def headline_contents(
+    tests: ABTests,
+    encoders: Sequence[str],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Contents:
+    """The headlines of A/B tests."""
+    vectors, known = encode_texts(tests.headlines, encoders, cache=cache, progress=progress)
+    return Contents.of(tests.headlines, tests.test, vectors, known)

@@ -1,0 +1,237 @@
+"""The content prior as files: ``prior.json`` (facts and small numbers) and ``prior.safetensors`` (arrays).
+
+Files may come from anyone: nothing in them is executed, every shape and number is checked before it is used, and the
+JSON carries the SHA-256 of the arrays. What is read predicts bit for bit as what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from multimodal_dql.errors import RunError
+from multimodal_dql.prior import ContentPrior
+from multimodal_dql.prior_blocks import Blocks, Topics
+from multimodal_dql.prior_ridge import Hyperparameters, Posterior
+from multimodal_dql.prior_style import STYLE_NAMES
+from multimodal_dql.run_config import read_file
+
+__all__ = ["ARRAYS_NAME", "FILE_NAME", "read_prior", "write_prior"]
+
+FILE_NAME = "prior.json"
+ARRAYS_NAME = "prior.safetensors"
+_FORMAT = "multimodal-dql prior 1"
+_MOST_COLUMNS = 16_384
+_MAX_JSON_BYTES = 8 << 20
+_CURE = "fit it again: multimodal-dql prior fit TESTS --out RUN"
+_CURE_ZH = "请重新拟合：multimodal-dql prior fit TESTS --out RUN"
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: Literal["multimodal-dql prior 1"]
+    arrays_sha256: str
+    encoders: list[Name] = Field(min_length=1, max_length=16)
+    fingerprints: dict[Name, Name]
+    dims: dict[Name, Annotated[int, Field(ge=1, le=8192)]]
+    blocks: list[Name] = Field(min_length=1, max_length=64)
+    scales: list[Annotated[float, Field(ge=0.0, le=1e9)]]
+    vocabulary: list[Annotated[str, Field(min_length=1, max_length=2000)]] = Field(max_length=_MOST_COLUMNS)
+    style_names: list[str]
+    tau: float = Field(gt=0.0, le=10.0)
+    log_s: list[Annotated[float, Field(ge=-50.0, le=10.0)]]
+    nll: float
+    overdispersion: float = Field(ge=1.0, le=1e4)
+    shrink: float = Field(ge=0.0, le=10.0)
+    sd_factor: float = Field(ge=0.1, le=10.0)
+    facts: dict[str, Any]
+
+
+def write_prior(prior: ContentPrior, folder: Path) -> tuple[Path, Path]:
+    """Write both files to `folder`, each atomically; their paths. Raises OutputError."""
+    from safetensors.numpy import save
+
+    from multimodal_dql.encoders.sources import atomic_write
+    from multimodal_dql.errors import OutputError
+
+    data = save({name: np.ascontiguousarray(array) for name, array in _arrays(prior).items()})
+    blocks = prior.blocks
+    text = json.dumps(
+        {
+            "format": _FORMAT,
+            "arrays_sha256": hashlib.sha256(data).hexdigest(),
+            "encoders": list(blocks.encoders),
+            "fingerprints": prior.fingerprints,
+            "dims": {name: int((_of_block(prior, name)).sum()) for name in blocks.encoders},
+            "blocks": list(blocks.scales),
+            "scales": [float(scale) for scale in blocks.scales.values()],
+            "vocabulary": list(blocks.vocabulary),
+            "style_names": list(STYLE_NAMES) if len(blocks.style_mean) else [],
+            "tau": prior.hyper.tau,
+            "log_s": prior.hyper.log_s.tolist(),
+            "nll": prior.hyper.nll,
+            "overdispersion": prior.overdispersion,
+            "shrink": prior.shrink,
+            "sd_factor": prior.sd_factor,
+            "facts": prior.facts,
+        },
+        ensure_ascii=False,
+        indent=1,
+        allow_nan=False,
+    )
+    paths = (folder / FILE_NAME, folder / ARRAYS_NAME)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # The arrays first: a reader that comes between finds a hash that does not fit, never a wrong prior.
+        for path, content in zip(reversed(paths), (data, (text + "\n").encode("utf-8")), strict=True):
+            with atomic_write(path) as out:
+                out.write(content)
+    except OSError as error:
+        raise OutputError(path=folder, reason=error.strerror or str(error)) from error
+    return paths
+
+
+def read_prior(run: Path) -> ContentPrior:
+    """The prior in a run directory. Raises `RunError` with the cure for anything that is no whole prior."""
+    if not (run / FILE_NAME).is_file():
+        raise RunError(
+            path=run,
+            detail=f"there is no content prior ({FILE_NAME}); {_CURE}",
+            detail_zh=f"没有内容先验（{FILE_NAME}）；{_CURE_ZH}",
+        )
+    try:
+        text = read_file(run / FILE_NAME)
+        if len(text) > _MAX_JSON_BYTES:
+            raise ValueError("prior.json is larger than 8 MB")
+        file = _File.model_validate(json.loads(text))
+        data = read_file(run / ARRAYS_NAME)
+        if hashlib.sha256(data).hexdigest() != file.arrays_sha256:
+            raise ValueError(f"{ARRAYS_NAME} is not the one it was written with")
+        return _prior(file, _loaded(data))
+    except OSError as error:
+        why = error.strerror or str(error)
+    except ValidationError as error:
+        found = error.errors()[0]
+        why = f"{'.'.join(str(part) for part in found['loc'][:3])}: {found['msg']}"
+    except RecursionError:
+        why = "it is nested too deeply"
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        why = str(error)
+    why = "".join(c if c.isprintable() else "?" for c in why)[:160]
+    raise RunError(
+        path=run / FILE_NAME,
+        detail=f"is not a whole content prior ({why}); {_CURE}",
+        detail_zh=f"不是完整的内容先验（{why}）；{_CURE_ZH}",
+    )
+
+
+def _of_block(prior: ContentPrior, name: str) -> NDArray[np.bool_]:
+    return np.asarray(prior.block == list(prior.blocks.scales).index(name))
+
+
+def _arrays(prior: ContentPrior) -> dict[str, NDArray[Any]]:
+    b = prior.blocks
+    out: dict[str, NDArray[Any]] = {
+        "style_mean": b.style_mean,
+        "style_sd": b.style_sd,
+        "novelty_mean": b.novelty_mean,
+        "novelty_sd": b.novelty_sd,
+        "idf": b.idf,
+        "weights_mean": prior.weights.mean,
+        "weights_root": prior.weights.root,
+        "block": prior.block,
+    }
+    for name, topics in b.topics.items():
+        for part in ("mean", "directions", "deviations"):
+            out[f"topic:{name}:{part}"] = getattr(topics, part)
+    return out
+
+
+def _loaded(data: bytes) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"{ARRAYS_NAME}: {error}") from error
+    for name, array in arrays.items():
+        if array.dtype not in (np.float32, np.float64, np.int64) or not np.isfinite(array).all():
+            raise ValueError(f"{name[:60]} holds what is no finite number")
+    return dict(arrays)
+
+
+def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
+    """Put together, every shape held against the others. Raises ValueError or KeyError."""
+    names, styled = file.encoders, len(file.style_names)
+    if file.style_names not in ([], list(STYLE_NAMES)):
+        raise ValueError("its style features are not those of this version")
+    topics = {name: _topics(name, file, arrays) for name in names if f"topic:{name}:mean" in arrays}
+    widths = {name: file.dims[name] for name in names}
+    if styled:
+        widths |= {"style": styled, "novelty": len(names)}
+    if file.vocabulary:
+        widths |= {"words": len(file.vocabulary)}
+    widths |= {f"topic:{name}": t.directions.shape[1] * t.deviations.shape[1] for name, t in topics.items()}
+    columns = sum(widths.values())
+    if list(widths) != file.blocks or not len(widths) == len(file.scales) == len(file.log_s):
+        raise ValueError("its blocks do not fit together")
+    if columns > _MOST_COLUMNS or set(file.fingerprints) != set(names) or len(set(names)) < len(names):
+        raise ValueError("its encoders do not fit together")
+    block = np.repeat(np.arange(len(widths)), list(widths.values()))
+    shapes = {
+        "style_mean": (styled,),
+        "style_sd": (styled,),
+        "novelty_mean": (len(names) if styled else 0,),
+        "novelty_sd": (len(names) if styled else 0,),
+        "idf": (len(file.vocabulary),),
+        "weights_mean": (columns,),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or arrays[name].dtype != np.float64:
+            raise ValueError(f"{name} is {arrays[name].dtype} {arrays[name].shape}, not float64 {shape}")
+    root = arrays["weights_root"]
+    if root.shape != (columns, columns) or root.dtype != np.float32:
+        raise ValueError(f"weights_root is {root.shape}, not {(columns, columns)}")
+    if not np.array_equal(arrays["block"], block):
+        raise ValueError("block does not fit the blocks")
+    if min(arrays["style_sd"].min(initial=1.0), arrays["novelty_sd"].min(initial=1.0)) <= 0:
+        raise ValueError("a standard deviation is not positive")
+    return ContentPrior(
+        blocks=Blocks(
+            encoders=tuple(names),
+            vocabulary=tuple(file.vocabulary),
+            topics=topics,
+            scales=dict(zip(file.blocks, file.scales, strict=True)),
+            **{name: arrays[name] for name in shapes if name != "weights_mean"},
+        ),
+        block=block,
+        hyper=Hyperparameters(file.tau, np.array(file.log_s), file.nll),
+        weights=Posterior(arrays["weights_mean"], root),
+        overdispersion=file.overdispersion,
+        shrink=file.shrink,
+        sd_factor=file.sd_factor,
+        fingerprints=dict(file.fingerprints),
+        facts=dict(file.facts),
+    )
+
+
+def _topics(name: str, file: _File, arrays: dict[str, NDArray[Any]]) -> Topics:
+    mean, directions, deviations = (
+        arrays[f"topic:{name}:{part}"] for part in ("mean", "directions", "deviations")
+    )
+    dim = file.dims[name]
+    if mean.shape != (dim,) or directions.ndim != 2 or deviations.ndim != 2:
+        raise ValueError(f"topic:{name[:60]} has another dimension than its encoder")
+    if directions.shape[0] != dim or deviations.shape[0] != dim:
+        raise ValueError(f"topic:{name[:60]} has another dimension than its encoder")
+    return Topics(mean, directions, deviations)

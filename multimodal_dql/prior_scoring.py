@@ -1,0 +1,144 @@
+"""Scores for the rows of a file by a content prior: a catalogue, or A/B tests with or without their outcome.
+
+Of a test only ids and headlines are read, never counts; rows of identical text in one story are one variant, as they
+are in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.datasets._ab_read import read_ab_table
+from multimodal_dql.datasets.ab_tests import normalised_headline
+from multimodal_dql.datasets.catalogue import read_catalogue
+from multimodal_dql.datasets.upworthy import ARM_COLUMNS, is_upworthy
+from multimodal_dql.encoders.registry import encoder_info
+from multimodal_dql.errors import ABTestsError, RunError
+from multimodal_dql.prior import ContentPrior
+from multimodal_dql.prior_contents import Contents, encode_texts
+
+__all__ = ["Score", "TextRow", "check_encoders", "read_text_rows", "score_rows"]
+
+_Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """One row of the file. Attributes: ids as written, the text (None if there is none)."""
+
+    item_id: str
+    variant_id: str
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """Expected logit effect of a row against its siblings with its 95 % interval; `known` False if it says nothing."""
+
+    score: float
+    low: float
+    high: float
+    known: bool
+
+
+def read_text_rows(path: Path) -> list[TextRow]:
+    """The rows in the order of the file.
+
+    Raises:
+        CatalogueError: it looks like a catalogue and cannot be read.
+        ABTestsError: it looks like A/B tests, or like neither, and cannot be read.
+    """
+    suffixes = "".join(path.suffixes[-2:]).lower()
+    if suffixes.endswith((".jsonl", ".ndjson")):
+        return _of_catalogue(path)
+    table = read_ab_table(path)
+    if "item_id" in table.columns:
+        return _of_catalogue(path)
+    names = ARM_COLUMNS if is_upworthy(table.columns) else {"test": "test", "headline": "headline"}
+    missing = [names[name] for name in ("test", "headline") if names[name] not in table.columns]
+    if missing:
+        raise ABTestsError(
+            path=path,
+            detail=f"there is no column '{missing[0]}'; write a catalogue (item_id, variant_id, caption) or tests"
+            " (test, variant, headline)",
+            detail_zh=f"缺少列 “{missing[0]}”；请提供清单（item_id、variant_id、caption）"
+            "或测试（test、variant、headline）",
+        )
+    if table.problems or not table.rows:
+        first = table.problems[0] if table.problems else None
+        raise ABTestsError(
+            path=path,
+            detail=first.text("en") if first else "there are no rows; write one row a variant",
+            detail_zh=first.text("zh") if first else "没有任何数据行；每个变体写一行",
+        )
+    places: dict[str, int] = {}
+    rows = []
+    for _, values in table.rows:
+        test = _text(values.get(names["test"]))
+        places[test] = places.get(test, 0) + 1
+        variant = _text(values.get("variant")) or str(places[test])
+        rows.append(TextRow(test, variant, _text(values.get(names["headline"])) or None))
+    return rows
+
+
+def check_encoders(prior: ContentPrior, run: Path) -> None:
+    """Raise `RunError` if an encoder gives other numbers now than those the prior was fitted to."""
+    for name, fingerprint in prior.fingerprints.items():
+        if encoder_info(name).fingerprint != fingerprint:
+            raise RunError(
+                path=run,
+                detail=f"was fitted to another version of the encoder '{name}'; fit it again:"
+                " multimodal-dql prior fit TESTS --out RUN",
+                detail_zh=f"是用编码器 “{name}” 的另一版本拟合的；请重新拟合：multimodal-dql prior fit TESTS --out RUN",
+            )
+
+
+def score_rows(
+    prior: ContentPrior,
+    rows: list[TextRow],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Score]:
+    """The score of each row, in order. What no encoder can read, or has no text, scores 0 with the full uncertainty."""
+    place: dict[tuple[str, str], int] = {}
+    unique: list[TextRow] = []
+    story: dict[str, int] = {}
+    for row in rows:
+        story.setdefault(row.item_id, len(story))
+        key = (row.item_id, normalised_headline(row.text or ""))
+        if key not in place:
+            place[key] = len(unique)
+            unique.append(row)
+    index = np.array([story[row.item_id] for row in unique], np.int64)
+    order = np.argsort(index, kind="stable")
+    texts = [unique[n].text for n in order]
+    vectors, known = encode_texts(texts, prior.blocks.encoders, cache=cache, progress=progress)
+    found = prior.predict(Contents.of(texts, index[order], vectors, known))
+    back: NDArray[np.int64] = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    out = []
+    for row in rows:
+        n = back[place[row.item_id, normalised_headline(row.text or "")]]
+        mean, half = float(found.mean[n]), _Z95 * float(found.sd[n])
+        out.append(Score(mean, mean - half, mean + half, bool(found.known[n])))
+    return out
+
+
+def _of_catalogue(path: Path) -> list[TextRow]:
+    variants = sorted(read_catalogue(path).variants, key=lambda variant: variant.line)
+    return [TextRow(v.item_id, v.variant_id, v.caption) for v in variants]
+
+
+def _text(value: object) -> str:
+    """A cell as text; a number that Parquet made of an id is written as a whole number."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()

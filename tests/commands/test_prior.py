@@ -1,0 +1,199 @@
+"""``prior fit`` and ``prior score`` as they are typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from multimodal_dql.commands.prior import app
+from multimodal_dql.errors import ABTestsError, CatalogueError, OutputError, RunError, UnknownNameError
+from multimodal_dql.prior_file import ARRAYS_NAME, FILE_NAME, read_prior
+from multimodal_dql.terminal import set_language
+
+RUNNER = CliRunner(env={"COLUMNS": "120"})
+
+
+@pytest.fixture(autouse=True)
+def english() -> None:
+    set_language("en")
+
+
+@pytest.fixture(scope="module")
+def tests_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 tests in which a question mark raises the click rate by half, as a user would have them."""
+    rng = np.random.Generator(np.random.Philox(key=[5, 5]))
+    things = ["tea", "trains", "winter", "noodles", "sleep", "rivers", "maps", "stars"]
+    rows = ["test,variant,impressions,clicks,headline"]
+    for t in range(60):
+        for v in range(3):
+            asks = v == t % 3
+            text = (
+                f"{'Who keeps' if asks else 'They keep'} {things[t % 8]} in box {t} {v}{'?' if asks else '.'}"
+            )
+            rows.append(f"t{t},{v},5000,{rng.binomial(5000, 0.03 if asks else 0.02)},{text}")
+    path = tmp_path_factory.mktemp("档案") / "tests.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(tests_file: Path) -> tuple[Path, dict]:
+    run = tests_file.parent / "run"
+    args = ["fit", str(tests_file), "--out", str(run), "--encoders", "use-multilingual", "--repeats", "1"]
+    done = RUNNER.invoke(app, [*args, "--json"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert done.stdout.count("\n") == 1
+    assert "wrote" in done.stderr
+    return run, json.loads(done.stdout)
+
+
+def test_fit_writes_a_prior_and_says_how_good_it_is(fitted: tuple[Path, dict]) -> None:
+    """120 pairs with a difference of 4.8 standard errors each: fewer than 90 right would be a broken fit."""
+    run, result = fitted
+    assert {path.name for path in run.iterdir()} == {FILE_NAME, ARRAYS_NAME}
+    figures = result["cross_validated"]
+    assert figures["pairs_significant"] > 0.9
+    assert figures["top1"] > 0.8
+    assert figures["top1_random"] == pytest.approx(1 / 3, abs=0.02)
+    low, high = figures["intervals"]["pairs_all"]
+    assert low <= figures["pairs_all"] <= high
+    assert set(result["calibration"]) == {
+        *("residual_variance", "blank_variance", "slope", "coverage", "table"),
+    }
+    prior = read_prior(run)
+    assert list(prior.fingerprints) == ["use-multilingual"]
+    assert prior.facts["cross_validated"] == figures
+
+
+def test_score_of_a_catalogue_in_the_order_of_the_file(fitted: tuple[Path, dict], tmp_path: Path) -> None:
+    catalogue = tmp_path / "清单.csv"
+    catalogue.write_text(
+        "item_id,variant_id,caption,image\n"
+        "x,1,They keep bread in a box.,\n"
+        "y,甲,It rains.,\n"
+        "x,2,Who keeps bread in a box?,\n"
+        "x,3,,a.png\n"
+        "y,乙,It rains.,\n"
+        "z,1,नमस्ते दुनिया,\n",
+        encoding="utf-8",
+    )
+    done = RUNNER.invoke(app, ["score", str(catalogue), "--prior", str(fitted[0]), "--json"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    rows = json.loads(done.stdout)["rows"]
+    assert [(r["item_id"], r["variant_id"]) for r in rows] == [
+        *(("x", "1"), ("y", "甲"), ("x", "2"), ("x", "3"), ("y", "乙"), ("z", "1")),
+    ]
+    assert all(set(r) == {"item_id", "variant_id", "score", "low", "high"} for r in rows)
+    plain, _, asks, none, _, hindi = rows
+    assert asks["score"] > plain["score"] + 0.1
+    assert asks["score"] == pytest.approx(-plain["score"])
+    assert none["score"] == hindi["score"] == 0.0
+    assert none["high"] - none["low"] == pytest.approx(hindi["high"] - hindi["low"])
+    assert none["high"] - none["low"] > asks["high"] - asks["low"]
+    assert rows[1]["score"] == rows[4]["score"] == pytest.approx(0.0)  # the same text is one variant
+    assert "2 of 6 rows" in done.stderr
+
+
+def test_score_of_tests_needs_no_counts(fitted: tuple[Path, dict], tmp_path: Path) -> None:
+    run = str(fitted[0])
+    generic = tmp_path / "new.csv"
+    generic.write_text(
+        "test,variant,headline\na,p,They keep it.\nb,p,Who keeps it?\na,q,Who keeps it?\n", encoding="utf-8"
+    )
+    rows = json.loads(RUNNER.invoke(app, ["score", str(generic), "--prior", run, "--json"]).stdout)["rows"]
+    assert [(r["item_id"], r["variant_id"]) for r in rows] == [("a", "p"), ("b", "p"), ("a", "q")]
+    assert rows[2]["score"] > 0.05 > rows[1]["score"] == 0.0 > rows[0]["score"]
+    archive = tmp_path / "archive.csv"
+    archive.write_text(
+        "clickability_test_id,headline,winner\nk,They keep it.,1\nk,Who keeps it?,\n", encoding="utf-8"
+    )
+    again = json.loads(RUNNER.invoke(app, ["score", str(archive), "--prior", run, "--json"]).stdout)["rows"]
+    assert [(r["item_id"], r["variant_id"]) for r in again] == [("k", "1"), ("k", "2")]
+    assert [r["score"] for r in again] == [rows[0]["score"], rows[2]["score"]]
+    shown = RUNNER.invoke(app, ["score", str(generic), "--prior", run, "--lang", "zh"])
+    assert "得分" in shown.stdout
+
+
+@pytest.mark.slow
+def test_the_risk_window_may_train_but_is_never_scored(tmp_path: Path) -> None:
+    """Half of the tests of a small archive are flagged; figures are about the others alone."""
+    rng = np.random.Generator(np.random.Philox(key=[6, 5]))
+    rows = ["clickability_test_id,headline,impressions,clicks,srm_window_risk"]
+    for t in range(60):
+        rows += [f"k{t},They say {v} of {t}.,1000,{rng.binomial(1000, 0.02)},{t % 2}" for v in range(2)]
+    path = tmp_path / "archive.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    args = [
+        "fit",
+        str(path),
+        "--out",
+        str(tmp_path / "r"),
+        "--encoders",
+        "use-multilingual",
+        "--repeats",
+        "1",
+    ]
+    found = {
+        mode: json.loads(RUNNER.invoke(app, [*args, "--json", "--risk-window", mode]).stdout)
+        for mode in ("drop", "train")
+    }
+    assert {mode: result["tests"] for mode, result in found.items()} == {"drop": 30, "train": 60}
+    assert {mode: result["cross_validated"]["tests"] for mode, result in found.items()} == {
+        "drop": 30,
+        "train": 30,
+    }
+
+
+@pytest.mark.slow
+def test_what_a_person_reads(tests_file: Path, tmp_path: Path) -> None:
+    args = [
+        "fit",
+        str(tests_file),
+        "--out",
+        str(tmp_path),
+        "--encoders",
+        "use-multilingual",
+        "--repeats",
+        "1",
+    ]
+    done = RUNNER.invoke(app, [*args, "--lang", "zh"])
+    assert "交叉验证" in done.stdout
+    assert "已写入" in done.stderr
+
+
+def test_mistakes_end_in_errors_with_a_cure(
+    tests_file: Path, fitted: tuple[Path, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = str(fitted[0])
+    (tmp_path / "file").write_text("")
+    no_text = tmp_path / "no_text.csv"
+    no_text.write_text("test,variant,impressions,clicks\na,1,9,1\na,2,9,2\n", encoding="utf-8")
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"item_id": "a"}\n', encoding="utf-8")
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in (FILE_NAME, ARRAYS_NAME):
+        (other / name).write_bytes((fitted[0] / name).read_bytes())
+    facts = json.loads((other / FILE_NAME).read_text("utf-8"))
+    facts["fingerprints"] = {"use-multilingual": "of long ago"}
+    (other / FILE_NAME).write_text(json.dumps(facts), encoding="utf-8")
+    one = ["--encoders", "use-multilingual"]
+    for args, kind in (
+        (["fit", str(tmp_path / "none.csv")], ABTestsError),
+        (["fit", str(no_text), "--out", str(tmp_path / "r"), *one], ABTestsError),
+        (["fit", str(tests_file), "--out", str(tmp_path / "file"), *one], OutputError),
+        (["fit", str(tests_file), "--out", str(tmp_path / "r"), "--encoders", "use"], UnknownNameError),
+        (["fit", str(tests_file), "--out", str(tmp_path / "r"), "--risk-window", "keep"], UnknownNameError),
+        (["score", str(tests_file), "--prior", str(tmp_path)], RunError),
+        (["score", str(tests_file), "--prior", str(other)], RunError),
+        (["score", str(no_text), "--prior", run], ABTestsError),
+        (["score", str(wrong), "--prior", run], CatalogueError),
+    ):
+        done = RUNNER.invoke(app, args)
+        assert isinstance(done.exception, kind), (args, done.output, done.exception)
+        assert done.exception.exit_code == 2
+        assert done.stdout == ""
