@@ -14,6 +14,7 @@ $(READY): pyproject.toml .constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make needs $(PYTHON): install Python 3.11, or run make PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
 	$(RUN) pip install --quiet --disable-pip-version-check -c .constraints.txt -e '.[dev]'
+	$(RUN) multimodal_dql.bench.warm
 	touch $@
 
 demo: $(READY)
