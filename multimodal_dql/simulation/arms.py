@@ -124,10 +124,9 @@ def _learn(policy: Policy, stage: Stage, steps: Steps, ledger: Ledger, seen: Can
 def clairvoyant(stage: Stage, seed: int, metric: Callable[[Sessions], float]) -> tuple[Arm, Arm]:
     """The two references that know the truth: the oracle, and greed on the next click.
 
-    The oracle adds to the probability of a click the worth of what a variant does to satisfaction, and so to
-    the rest of
-    the visit and the visits to come; how much that is worth is tuned on users of its own. It is the best of a family
-    of rules, not a proof that nothing better exists.
+    The oracle adds to the probability of a click the worth of what a variant does to satisfaction, and so to the rest
+    of the visit and the visits to come; how much that is worth is tuned on users of its own. It is the best of a
+    family of rules, not a proof that nothing better exists.
     """
     return Arm("oracle", weight=best_weight(stage, seed, metric)), Arm("myopic")
 

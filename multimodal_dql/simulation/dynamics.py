@@ -34,9 +34,8 @@ def logistic(x: float) -> float:
 def examination(rank: int, exponent: float, ranks: int, going_on: float) -> float:
     """Probability of looking at a rank (from 1), relative to its mean over the stories of visits.
 
-    Position-based model: ``r^-exponent`` (Craswell et al. 2008, An experimental comparison of click
-    position-bias models).
-    Fewer users reach the later ranks, so rank r weighs ``going_on^(r - 1)`` in the mean.
+    Position-based model: ``r^-exponent`` (Craswell et al. 2008, An experimental comparison of click position-bias
+    models). Fewer users reach the later ranks, so rank r weighs ``going_on^(r - 1)`` in the mean.
     """
     looks, weights, weight = 0.0, 0.0, 1.0
     for r in range(1, ranks + 1):

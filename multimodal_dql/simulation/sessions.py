@@ -37,8 +37,9 @@ class Sessions:
     Attributes:
         ids: (S,) numbers of the sessions.
         metrics: (S, M), columns `METRICS`.
-        by_variant: (N + 1, 3) impressions, clicks and expected clicks of each variant, the same in any order
-        of sessions. log: (S, T, L), columns `LOG`, or None.
+        by_variant: (N + 1, 3) impressions, clicks and expected clicks of each variant, the same in any order of
+            sessions.
+        log: (S, T, L), columns `LOG`, or None.
         lengths: (S,) stories met.
     """
 
