@@ -19,8 +19,8 @@ def event_schema() -> Any:
     """The columns of a log of decisions, as a `pyarrow.Schema`.
 
     ``session_id`` is opaque: nothing in it says who a person is. ``context`` is what the policy was told about the
-    audience; ``candidates`` are variant ids, ``records`` their impressions and clicks when the decision fell, ``action``
-    the variant shown and ``probability`` that of showing it. Embeddings are not logged: they come from the catalogue.
+    audience; ``candidates`` are variant ids, ``records`` their impressions and clicks when the decision fell,
+    ``action`` the variant shown and ``probability`` that of showing it. Embeddings come from the catalogue.
     """
     import pyarrow as pa
 
