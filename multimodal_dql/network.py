@@ -4,7 +4,8 @@ All members of the ensemble live in one graph: every kernel has a leading axis `
 serves them all. Shape letters as in `multimodal_dql.state`; ``H`` is the hidden width.
 
 Formulas:
-    ``A(s, a) = r(s, a) + later(s, a)``: the expected reward now, and the difference the choice makes later.
+    ``A(s, a) = r(s, a) + later(s, a)``: the expected reward now, and the difference the choice makes later; see
+    `NetworkConfig.advantage` for what is learned where.
     ``Q(s, a) = V(s) + A(s, a) - mean over available candidates of A(s, .)`` (Wang et al. 2016, "Dueling Network
     Architectures", eq. 9, with the mean taken over the candidates that exist).
     FiLM, ``h * (1 + gamma(c)) + beta(c)`` (Perez et al. 2018): the audience re-weighs what a variant shows.
@@ -20,7 +21,12 @@ from typing import Any
 import keras
 from keras import ops
 
-__all__ = ["CandidateQNetwork", "MemberDense", "MemberNorm", "NetworkConfig", "dueling"]
+from multimodal_dql.errors import UnknownNameError, UsageError
+
+__all__ = ["ADVANTAGES", "CandidateQNetwork", "MemberDense", "MemberNorm", "NetworkConfig", "dueling"]
+
+ADVANTAGES = ("click_and_later", "reward_and_later", "whole")
+"""See `NetworkConfig`."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,16 @@ class NetworkConfig:
         content_noise: standard deviation of Gaussian noise on the content in training (Bishop 1995: like a ridge
             penalty), so that a member cannot know a training story by its exact embedding.
         seed: of the initial weights.
+        advantage: what the advantage is made of. ``click_and_later``: the click probability, learned from clicks, plus
+            few weights for what follows. ``reward_and_later``: the reward now, a head on the scored candidate that is
+            learned from rewards of any kind, plus another for what follows; the noise of the future stays out of
+            what is known about the next reward, as with clicks. ``whole``: one head for both, as in Wang et al.
+        value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that its
+            weights need not grow to that size.
+        bins: Z; above 0 value and advantage are logits over bins of Q, summed as in Wang et al. 2016 and Bellemare
+            et al. 2017 (C51), to be learned by cross-entropy (`multimodal_dql.learning.losses`). With ``whole`` only.
+        bin_low: lower edge of the first bin, in the unit of Q.
+        bin_high: upper edge of the last bin.
     """
 
     widths: tuple[int, ...]
@@ -49,6 +65,22 @@ class NetworkConfig:
     modality_dropout: float = 0.1
     content_noise: float = 0.5
     seed: int = 0
+    advantage: str = "click_and_later"
+    value_scale: float = 1.0
+    bins: int = 0
+    bin_low: float = 0.0
+    bin_high: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.advantage not in ADVANTAGES:
+            raise UnknownNameError(
+                kind="advantage", kind_zh="优势函数", name=self.advantage, known=ADVANTAGES
+            )
+        if self.bins and (self.advantage != "whole" or self.bins < 2 or not self.bin_low < self.bin_high):
+            raise UsageError(
+                detail="bins: 2 or more, with bin_low below bin_high and advantage='whole'; or 0 for none",
+                detail_zh="bins：至少为 2，bin_low 小于 bin_high，且 advantage='whole'；不分箱请写 0",
+            )
 
 
 def dueling(value: Any, advantage: Any, available: Any) -> Any:
@@ -113,7 +145,8 @@ class CandidateQNetwork(keras.Model):
     """Score every candidate of every decision, by every member.
 
     Inputs (a dict, as `State.inputs` gives): content (B, K, P), present (B, K, E), record (B, K, R), context (B, C),
-    available (B, K). Outputs: ``q`` (M, B, K), meaningless where not available, and ``click_logit`` (M, B, K).
+    available (B, K). Outputs: ``q`` (M, B, K), meaningless where not available, and ``click_logit`` (M, B, K); with
+    ``reward_and_later`` also ``reward`` (M, B, K), and with bins ``q_logits`` (M, B, K, Z).
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -142,10 +175,14 @@ class CandidateQNetwork(keras.Model):
         self.taste = dense(sum(config.widths), "taste", shared=True, scale=0.0)
         self.trust = dense(2, "trust", shared=True, scale=0.01)
         self.value_hidden, self.value_norm = dense(h, "value_hidden"), norm("value_norm")
-        self.value = dense(1, "value", scale=0.01)
+        self.value = dense(max(config.bins, 1), "value", scale=0.01)
         self.later = dense(1, "later", shared=True, scale=0.0)
         self.echo = dense(1, "echo", scale=0.0)
         self.click = dense(1, "click", scale=0.01)
+        if config.advantage != "click_and_later":  # made last: what they add changes no other weight
+            self.ahead = dense(max(config.bins, 1), "ahead", scale=0.01)
+        if config.advantage == "reward_and_later":
+            self.reward = dense(1, "reward", scale=0.01)
         self.dropout_seed = keras.random.SeedGenerator(config.seed)
         self.noise_seed = keras.random.SeedGenerator(config.seed + 1)
 
@@ -168,15 +205,35 @@ class CandidateQNetwork(keras.Model):
         summary = ops.relu(self.value_norm(self.value_hidden(ops.concatenate([audience, mean], axis=-1))))
         match = self._match(content, inputs["context"], inputs["record"])
         click_logit = self.click(scored)[..., 0] + match
-        # The advantage is the click that the candidate earns now, learned from every single click, plus what it changes
-        # about the visit later, learned by Q-learning. The value of the stories to come varies far more than siblings
-        # differ; that noise must not blur what is known about the next click, so no gradient of Q reaches it.
-        now = ops.sigmoid(click_logit + self.base_logit) / self.config.base_rate
-        # Few numbers decide what is learned from so much noise: a weight for each direction of content, and one for
-        # how far a match with this audience also keeps people reading.
-        later = (self.later(content) + self.echo(ops.stop_gradient(match)[..., None]))[..., 0]
-        q = dueling(self.value(summary), ops.stop_gradient(now) + later, available)
-        return {"q": q, "click_logit": click_logit}
+        out = {"click_logit": click_logit}
+        if self.config.bins:
+            return out | self._binned(summary, scored, available)
+        if self.config.advantage == "click_and_later":
+            # The advantage is the click that the candidate earns now, learned from every single click, plus what it
+            # changes about the visit later, learned by Q-learning. The value of the stories to come varies far more
+            # than siblings differ; that noise must not blur what is known about the next click, so no gradient of Q
+            # reaches it.
+            now = ops.sigmoid(click_logit + self.base_logit) / self.config.base_rate
+            # Few numbers decide what is learned from so much noise: a weight for each direction of content, and one
+            # for how far a match with this audience also keeps people reading.
+            later = (self.later(content) + self.echo(ops.stop_gradient(match)[..., None]))[..., 0]
+            advantage = ops.stop_gradient(now) + later
+        elif self.config.advantage == "reward_and_later":
+            out["reward"] = self.reward(scored)[..., 0]
+            advantage = ops.stop_gradient(out["reward"]) + self.ahead(scored)[..., 0]
+        else:
+            advantage = self.ahead(scored)[..., 0]
+        value = self.value(summary) * self.config.value_scale
+        return out | {"q": dueling(value, advantage, available)}
+
+    def _binned(self, summary: Any, scored: Any, available: Any) -> dict[str, Any]:
+        """Q as a distribution over bins: dueling logits of each bin, and the mean of their softmax."""
+        c = self.config
+        value, advantage = self.value(summary)[..., None], ops.swapaxes(self.ahead(scored), -1, -2)
+        logits = ops.swapaxes(dueling(value, advantage, available[:, None, :]), -1, -2)  # (M, B, K, Z)
+        width = (c.bin_high - c.bin_low) / c.bins
+        centres = ops.convert_to_tensor([c.bin_low + (i + 0.5) * width for i in range(c.bins)], "float32")
+        return {"q": ops.sum(ops.softmax(logits, axis=-1) * centres, axis=-1), "q_logits": logits}
 
     def _match(self, content: Any, context: Any, record: Any) -> Any:
         """The wide path, (M, B, K): content weighed by what this audience likes, linear in both, plus the record.

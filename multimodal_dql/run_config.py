@@ -42,6 +42,10 @@ class _Network(_Part):
     modality_dropout: Share
     content_noise: NotNegative
     seed: int = Field(ge=0, lt=2**31)
+    # A run is of an agent that decides by clicks; the other forms of the network belong to the scenarios.
+    advantage: Literal["click_and_later"] = "click_and_later"
+    value_scale: float = Field(default=1.0, ge=1.0, le=1.0)
+    bins: Literal[0] = 0
 
 
 class _Spread(_Part):

@@ -1,0 +1,1 @@
+"""Learning from transitions: targets, losses, and training loops that know no scenario by name."""
