@@ -24,6 +24,7 @@ LAYERS = (
     "network",
     "learning",
     "replay",
+    "exploration",
     "ranking",
     "run_config",
     "agent",

@@ -30,6 +30,9 @@ from multimodal_dql.exploration.posterior import (
 
 __all__ = ["BayesianHead", "DriftConfig", "HeadConfig", "Race", "share_best"]
 
+LARGEST_VOTE = 1.0
+"""Nats that one reward of the identity link may add to a CUSUM or a race."""
+
 
 @dataclass(frozen=True)
 class DriftConfig:
@@ -168,7 +171,7 @@ class BayesianHead:
         if self.rival is None:
             self._watch(features, own, reward, told[0])
         else:
-            self._lead += told[1] - told[0]
+            self._lead += self._bounded(told[1] - told[0])
             self.rival.advance()
             self._end_race()
         self.champion.advance()
@@ -205,6 +208,10 @@ class BayesianHead:
         mean = float(expected_reward(float(p.score(features, own)), self.link))
         return log_likelihood(reward, mean, p.noise, self.link)
 
+    def _bounded(self, nats: float) -> float:
+        """A single reward far off a normal law must not decide alone; a click has no such tail."""
+        return nats if self.link == "logistic" else float(np.clip(nats, -LARGEST_VOTE, LARGEST_VOTE))
+
     def _watch(self, features: NDArray[np.float32], own: int, reward: float, told: float) -> None:
         """Update the CUSUM; start a race when it passes the alarm."""
         c, p = self.config.drift, self.champion
@@ -212,7 +219,7 @@ class BayesianHead:
             return
         mean = float(expected_reward(float(p.score(features, own)), self.link))
         lower = c.fall * mean if self.link == "logistic" else mean - (1 - c.fall) * np.sqrt(p.noise)
-        self._cusum += log_likelihood(reward, lower, p.noise, self.link) - told
+        self._cusum += self._bounded(log_likelihood(reward, lower, p.noise, self.link) - told)
         if self._cusum <= 0:
             self._cusum, self._since = 0.0, self.rows.total
         if self._cusum > c.alarm and self.rows.total - p.start > c.settle:

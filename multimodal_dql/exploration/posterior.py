@@ -37,8 +37,11 @@ LARGEST_STEP = 3.0
 """Largest change of a row's score in one Newton step: from far away the quadratic model is no guide."""
 BIAS_PRECISION = 0.1
 """Of the intercept: nearly flat."""
-SMALLEST_NOISE = 1e-4
-"""Share of the rewards' mean square: noise is never estimated below it, so that a precision stays finite."""
+SMALLEST_NOISE = 0.25
+"""Share of the highest estimate of the noise so far. What a good policy still shows is less noisy than what it has learned
+to avoid, and the noise of the rewards that it sees would make it sure of what it no longer tries."""
+NOISE_ROWS = 10.0
+"""Pseudo-rows whose noise is the rewards' mean square: rewards that happen to be alike at first prove nothing."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ class Posterior:
             self.prior_mean[blocks["bias"]] = np.log(rate / (1 - rate))
         self.mean, self.own_mean = self.prior_mean.copy(), np.zeros(0)
         self.noise = 1.0
+        self._unit, self._peak = 1e-12, 0.0
         self._gram, self._cross, self._own_weight = np.zeros((f, f)), np.zeros((f, 0)), np.zeros(0)
         self.learned, self._next_refit = start, start + 2 * config.batch
         self._factor()
@@ -249,15 +253,13 @@ class Posterior:
 
     def _factor(self) -> None:
         """Cholesky factor of the Schur complement; only candidates with rows have a cross block."""
-        from scipy.linalg import cholesky
-
         self._seen = np.flatnonzero(self._own_weight)
         self._own_precision = self._own_weight + self.precision["own"]
         cross = self._cross[:, self._seen]
         self._ratio = cross / self._own_precision[self._seen]
         matrix = self._gram - self._ratio @ cross.T
         matrix[np.diag_indices(len(matrix))] += self._diagonal()
-        self._lower = cholesky(matrix, lower=True, check_finite=False)
+        self._lower = _cholesky(matrix)
 
     def _solve(self, slope: Float, own_slope: Float) -> tuple[Float, Float]:
         """Precision^-1 times a gradient."""
@@ -274,7 +276,9 @@ class Posterior:
         z = self.rng.standard_normal((len(self.mean), c.samples))
         error = _triangular(self._lower, z, transposed=True)
         self.weights = (self.mean[:, None] + c.scale * error).astype(np.float32)
-        own = self.rng.standard_normal((len(self.own_mean), c.samples)) / np.sqrt(self._own_precision)[:, None]
+        own = (
+            self.rng.standard_normal((len(self.own_mean), c.samples)) / np.sqrt(self._own_precision)[:, None]
+        )
         own[self._seen] -= self._ratio.T @ error
         self.effects = (self.own_mean[:, None] + c.scale * own).astype(np.float32)
 
@@ -282,31 +286,38 @@ class Posterior:
         """Evidence maximisation, one round; and the noise of the identity link."""
         inverse = _triangular(self._lower, np.eye(len(self.mean)))
         variance = np.sum(inverse**2, axis=0)
-        k, start = self.config.pseudo_weights, self.config.precision
+        unit = self._reward_unit(part)
         determined = 1.0
         for name, block in self.blocks.items():
-            if name == "bias":
-                continue
-            gamma = block.stop - block.start - self.precision[name] * variance[block].sum()
-            determined += max(gamma, 0.0)
-            square = float(np.sum(self.mean[block] ** 2))
-            self.precision[name] = float((max(gamma, 0.0) + k) / (square + k / start[name]))
+            if name != "bias":
+                gamma = max(block.stop - block.start - self.precision[name] * variance[block].sum(), 0.0)
+                determined += gamma
+                self._set_precision(name, gamma, self.mean[block], unit)
         own = 1.0 / self._own_precision
         own[self._seen] += np.sum((inverse @ self._ratio) ** 2, axis=0)
-        gamma = len(own) - self.precision["own"] * own.sum()
-        determined += max(gamma, 0.0)
-        square = float(np.sum(self.own_mean**2))
-        self.precision["own"] = float((max(gamma, 0.0) + k) / (square + k / start["own"]))
+        gamma = max(len(own) - self.precision["own"] * own.sum(), 0.0)
+        self._set_precision("own", gamma, self.own_mean, unit)
         if self.config.link == "identity":
-            y = self.rows.reward[part]
-            rest = y - self.score(self.rows.x[part], self.rows.own[part])
-            floor = SMALLEST_NOISE * float(np.mean(y**2)) + 1e-12
-            previous, self.noise = (
-                self.noise,
-                max((float(rest @ rest) + 1.0) / max(len(y) - determined + 1.0, 1.0), floor),
-            )
+            rest = self.rows.reward[part] - self.score(self.rows.x[part], self.rows.own[part])
+            free = max(len(rest) - determined - gamma, 0.0)
+            noise = (float(rest @ rest) + NOISE_ROWS * unit) / (free + NOISE_ROWS)
+            self._peak = max(self._peak, noise)
+            previous, self.noise = self.noise, max(noise, SMALLEST_NOISE * self._peak)
             for array in (self._gram, self._cross, self._own_weight):
                 array *= previous / self.noise
+
+    def _set_precision(self, name: str, determined: float, weights: Float, unit: float) -> None:
+        """MacKay's fixed point for one block; its initial precision is per unit of reward."""
+        k = self.config.pseudo_weights
+        square = float(weights @ weights)
+        self.precision[name] = (determined + k) / (square + k * unit / self.config.precision[name])
+
+    def _reward_unit(self, part: slice) -> float:
+        """Mean square of the rewards at its highest, what the weights of the identity link scale with; 1 for clicks."""
+        if self.config.link == "logistic":
+            return 1.0
+        self._unit = max(self._unit, float(np.mean(self.rows.reward[part] ** 2)))
+        return self._unit
 
 
 def _moments(
@@ -322,6 +333,19 @@ def _moments(
         np.ascontiguousarray((indicator @ x).T, dtype=np.float64),
         np.bincount(own, weight, minlength=candidates),
     )
+
+
+def _cholesky(matrix: Float) -> Float:
+    """Lower factor; what rounding made indefinite gets the smallest power of ten on its diagonal that cures it."""
+    from scipy.linalg import LinAlgError, cholesky
+
+    size = float(np.mean(np.diag(matrix)))
+    for power in range(-12, 0):
+        try:
+            return np.asarray(cholesky(matrix, lower=True, check_finite=False))
+        except LinAlgError:
+            matrix = matrix + 10.0**power * size * np.eye(len(matrix))
+    raise FloatingPointError("the precision of the last layer is not positive definite")
 
 
 def _triangular(lower: Float, right: Float, *, transposed: bool = False) -> Float:
