@@ -38,6 +38,8 @@ class NetworkConfig:
         content_noise: standard deviation of Gaussian noise on the content in training (Bishop 1995: like a ridge
             penalty), so that a member cannot know a training story by its exact embedding.
         seed: of the initial weights.
+        audience: width of the layer that reads the context; None is H. A decision reads each weight once, so a narrow
+            one decides faster.
     """
 
     widths: tuple[int, ...]
@@ -49,6 +51,7 @@ class NetworkConfig:
     modality_dropout: float = 0.1
     content_noise: float = 0.5
     seed: int = 0
+    audience: int | None = None
 
 
 def dueling(value: Any, advantage: Any, available: Any) -> Any:
@@ -132,7 +135,8 @@ class CandidateQNetwork(keras.Model):
         self.project = [dense(h, f"project_{i}", shared=True) for i in range(len(config.widths))]
         self.project_norm = [norm(f"project_{i}_norm") for i in range(len(config.widths))]
         self.fuse, self.fuse_norm = dense(h, "fuse"), norm("fuse_norm")
-        self.audience, self.audience_norm = dense(h, "audience", shared=True), norm("audience_norm")
+        self.audience = dense(config.audience or h, "audience", shared=True)
+        self.audience_norm = norm("audience_norm")
         self.film = dense(2 * h, "film", scale=0.1)
         self.own, self.siblings, self.set_norm = (
             dense(h, "own"),
@@ -159,7 +163,7 @@ class CandidateQNetwork(keras.Model):
         available = ops.cast(inputs["available"], "float32")
         content = content * self._spread(present)
         hidden = self._fuse(content, present, inputs["record"])  # (M, B, K, H)
-        audience = ops.relu(self.audience_norm(self.audience(inputs["context"])))  # (M, B, H)
+        audience = ops.relu(self.audience_norm(self.audience(inputs["context"])))  # (M, B, audience)
         gamma, beta = ops.split(self.film(audience)[:, :, None, :], 2, axis=-1)
         hidden = hidden * (1.0 + gamma) + beta
         mean, peak = _pool(hidden, available)  # (M, B, H) each

@@ -42,6 +42,7 @@ class _Network(_Part):
     modality_dropout: Share
     content_noise: NotNegative
     seed: int = Field(ge=0, lt=2**31)
+    audience: Width | None = None
 
 
 class _Spread(_Part):

@@ -1,0 +1,159 @@
+"""What a decision does between its matrix products, in NumPy; `multimodal_dql.decider_compiled` has the same compiled.
+
+Arrays are float32, shape letters as in `multimodal_dql.decider_weights`; each function writes into the arrays it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.decider_weights import EPSILON
+
+__all__ = ["NUMPY", "Steps"]
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One implementation of every step.
+
+    Attributes:
+        standardise: see `_standardise`; the others alike.
+        normalise: of layer norm and relu.
+        pool: over the candidates.
+        modulate: FiLM.
+        finish: click rate and Q.
+        vote: shares of posterior samples.
+        tile: whether `normalise` is faster with a gain repeated for each candidate than with a broadcast row.
+    """
+
+    standardise: Callable[..., None]
+    normalise: Callable[..., None]
+    pool: Callable[..., None]
+    modulate: Callable[..., None]
+    finish: Callable[..., tuple[Float, Float]]
+    vote: Callable[..., Any]
+    tile: bool
+
+
+def _standardise(y: Float, seen: Float, out: Float) -> None:
+    """Rows of `y` (M, K, H), which have mean 0, to variance 1, times `seen` (K,)."""
+    np.multiply(y, (seen / _deviation(y))[..., None], out=out)
+
+
+def _normalise(y: Float, gain: Float, floor: Float, out: Float) -> None:
+    """``max(gain * y / sd, floor)``, rows of `y` (M, K, H) having mean 0; it overwrites `y`.
+
+    The rest of relu(layer norm), adding the offset ``-floor``, is left to the layers behind.
+    """
+    np.divide(y, _deviation(y)[..., None], out=y)
+    np.multiply(y, gain, out=y)
+    np.maximum(y, floor, out=out)
+
+
+def _deviation(y: Float) -> Float:
+    """Root mean square of each row, (M, K)."""
+    variance = np.vecdot(y, y)
+    variance *= np.float32(1.0 / y.shape[-1])
+    variance += np.float32(EPSILON)
+    return np.sqrt(variance, out=variance)
+
+
+def _pool(hidden: Float, available: Bool, share: Float, out: Float) -> None:
+    """Minimum, maximum and mean over the available candidates: (M, K, H), (K,) -> (M, 3, H).
+
+    Args:
+        hidden: (M, K, H).
+        available: (K,).
+        share: (K,), one divided by their number where available, else 0.
+        out: (M, 3, H).
+    """
+    np.matmul(share, hidden, out=out[:, 2])
+    if not available.all():
+        hidden = hidden[:, available]
+    np.minimum.reduce(hidden, axis=1, out=out[:, 0])
+    np.maximum.reduce(hidden, axis=1, out=out[:, 1])
+
+
+def _modulate(hidden: Float, scale: Float, pools: Float, shown: Float, pooled: Float) -> None:
+    """FiLM without its shift, of candidates and pools; row 1 of `pooled` becomes the maximum, row 0 nothing of use.
+
+    Args:
+        hidden: (M, K, H).
+        scale: (M, 1, H), ``1 + gamma``.
+        pools: (M, 3, H), as from `_pool`.
+        shown: (M, K, H), to write.
+        pooled: (M, 3, H), to write.
+    """
+    np.multiply(hidden, scale, out=shown)
+    np.multiply(pools, scale, out=pooled)
+    # Where the scale is negative, the smallest has become the largest.
+    np.maximum(pooled[:, 0], pooled[:, 1], out=pooled[:, 1])
+
+
+def _finish(
+    clicked: Float,
+    tasted: Float,
+    wide: Float,
+    echo: Float,
+    value: Float,
+    share: Float,
+    base_rate: float,
+) -> tuple[Float, Float]:
+    """Click rate and Q, (M, K) each.
+
+    Args:
+        clicked: (M, K), the deep part of the click's logit.
+        tasted: (M, K), content weighed by what the audience likes.
+        wide: (M, 4, K): trust in the content, the record's pull, the click's bias, what follows later.
+        echo: (M, 1).
+        value: (M, 1).
+        share: (K,), as in `_pool`.
+        base_rate: the unit of Q.
+    """
+    match = tasted * wide[:, 0]
+    match += wide[:, 1]
+    logit = clicked + match
+    logit += wide[:, 2]
+    # e^80 is still a number; a click rate of e^-80 is as good as none.
+    np.negative(logit, out=logit)
+    np.minimum(logit, np.float32(80.0), out=logit)
+    np.exp(logit, out=logit)
+    logit += np.float32(1.0)
+    rate = np.reciprocal(logit, out=logit)
+    q = rate * np.float32(1.0 / base_rate)
+    match *= echo
+    q += match
+    q += wide[:, 3]
+    q += value - (q @ share)[:, None]
+    return rate, q
+
+
+def _vote(scores: Float, available: Bool, floor: float) -> NDArray[np.float64]:
+    """The share of samples (columns) in which each candidate is best, with a floor: (K, S), (K,) -> (K,).
+
+    The first of equals wins. NaN where a score is no finite number. It overwrites `scores`.
+    """
+    k, samples = scores.shape
+    if not np.isfinite(scores.sum()):
+        return np.full(k, np.nan)
+    count = k
+    if not available.all():
+        scores[~available] = -np.inf
+        count = int(np.count_nonzero(available))
+    share = np.bincount(scores.argmax(axis=0), minlength=k) * ((1.0 - floor) / samples)
+    if count < k:
+        share[available] += floor / count
+    else:
+        share += floor / k
+    return np.asarray(share)
+
+
+NUMPY = Steps(_standardise, _normalise, _pool, _modulate, _finish, _vote, tile=True)
