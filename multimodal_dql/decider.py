@@ -283,11 +283,11 @@ class Decider:
             start += width
             np.matmul(s.inputs[i], w.project[i], out=s.scored)
             seen = s.ones if p.present is None else np.ascontiguousarray(p.present[:, i])
-            steps.standardise(s.scored, seen, s.projected[i])
+            steps.standardise(s.scored, seen, s.fused, i * sizes.hidden)
         s.seen[...] = 1.0 if p.present is None else p.present
         s.record[...] = s.no_record if p.record is None else p.record
         hidden = np.matmul(s.fused, w.fuse)
-        steps.normalise(hidden, s.fuse_gain, s.fuse_floor, hidden)
+        steps.normalise(hidden, s.fuse_gain, s.fuse_floor)
         pools = np.empty((sizes.members, 3, sizes.hidden), np.float32)
         steps.pool(hidden, p.available, p.share, pools)
         p.made = made = _Made(w, hidden, pools)
@@ -297,16 +297,17 @@ class Decider:
         """The last hidden layer without its offset, in ``scored`` of this thread's buffers."""
         made = self._made(p, w)
         s, steps, product = self._scratch(w, len(p.content)), self._steps, _product(w)
-        if np.shape(context) != s.ear.shape:
-            raise _misfit("context", np.shape(context), "(C,)", s.ear.shape)
-        s.ear[...] = context
+        context = np.asarray(context)
+        if context.shape != s.ear.shape:
+            raise _misfit("context", context.shape, "(C,)", s.ear.shape)
+        s.ear[:] = context
         product(s.context, s.hear, s.heard)
-        steps.normalise(s.heard_rows, w.hear_gain, w.hear_floor, s.listened)
+        steps.normalise(s.heard_rows, w.hear_gain, w.hear_floor)
         product(s.from_audience, s.film, s.scale)
-        steps.modulate(made.hidden, s.scale_rows, made.pools, s.shown, s.pooled)
+        steps.modulate(made.hidden, s.scale_rows, made.pools, s.rows, s.pooled)
         product(s.from_peak, s.around, s.own_last)
         np.matmul(s.rows, s.own, out=s.scored)
-        steps.normalise(s.scored, s.set_gain, s.set_floor, s.scored)
+        steps.normalise(s.scored, s.set_gain, s.set_floor)
         return s
 
     def _evaluate(self, p: Prepared, context: NDArray[Any], w: Weights) -> tuple[Float, Float]:
@@ -317,16 +318,11 @@ class Decider:
         if wide is None:
             wide = made.wide = _wide(p, s, w)
         product(s.from_mean, s.value_hidden, s.value)
-        self._steps.normalise(s.value_rows, w.value_gain, w.value_floor, s.value_rows)
-        product(s.value, s.value_out, s.valued)
-        s.worth += w.value_bias
-        np.matmul(s.scored, w.click, out=s.clicked)
+        self._steps.normalise(s.value_rows, w.value_gain, w.value_floor)
         product(s.context, s.taste, s.tastes)
-        np.matmul(s.tastes_rows, p.content.T, out=s.tasted)
-        rate, q = self._steps.finish(
-            s.clicks, s.tasted, wide, w.echo, s.worth, p.share, w.base_rate
+        return self._steps.finish(
+            s.value_rows, w.value, s.scored, w.click, s.tastes_rows, p.content, wide, w.last, p.share
         )
-        return rate, q
 
 
 def _wide(p: Prepared, s: Scratch, w: Weights) -> Float:

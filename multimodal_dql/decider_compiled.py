@@ -43,91 +43,112 @@ def _compiled(function: F) -> F:
         numba.config.CACHE_DIR = usual
 
 
+# Each loop reads and writes few rows, and what it writes it alone writes: then the compiler knows that they do not overlap.
+
+
 @_compiled
-def _standardise(y: Float, seen: Float, out: Float) -> None:
+def _standardise(y: Float, seen: Float, fused: Float, start: int) -> None:
     m, k, h = y.shape
     for i in range(m):
         for j in range(k):
+            row, out = y[i, j], fused[i, j, start : start + h]
             total = np.float32(0.0)
             for x in range(h):
-                total += y[i, j, x] * y[i, j, x]
+                total += row[x] * row[x]
             factor = seen[j] / np.sqrt(total / np.float32(h) + VARIANCE_FLOOR)
             for x in range(h):
-                out[i, j, x] = y[i, j, x] * factor
+                out[x] = row[x] * factor
 
 
 @_compiled
-def _normalise(y: Float, gain: Float, floor: Float, out: Float) -> None:
+def _normalise(y: Float, gain: Float, floor: Float) -> None:
     m, k, h = y.shape
     for i in range(m):
+        gains, floors = gain[i, 0], floor[i, 0]
         for j in range(k):
+            row = y[i, j]
             total = np.float32(0.0)
             for x in range(h):
-                total += y[i, j, x] * y[i, j, x]
+                total += row[x] * row[x]
             factor = ONE / np.sqrt(total / np.float32(h) + VARIANCE_FLOOR)
             for x in range(h):
-                value = y[i, j, x] * factor * gain[i, 0, x]
-                # Written so that NaN stays NaN.
-                out[i, j, x] = floor[i, 0, x] if value < floor[i, 0, x] else value
+                value, least = row[x] * factor * gains[x], floors[x]
+                row[x] = least if value < least else value  # written so that NaN stays NaN
 
 
 @_compiled
 def _pool(hidden: Float, available: Bool, share: Float, out: Float) -> None:
     m, k, h = hidden.shape
     for i in range(m):
+        low, high, mean = out[i, 0], out[i, 1], out[i, 2]
         first = True
         for j in range(k):
             if not available[j]:
                 continue
+            row, weight = hidden[i, j], share[j]
             if first:
                 first = False
                 for x in range(h):
-                    out[i, 0, x] = out[i, 1, x] = hidden[i, j, x]
-                    out[i, 2, x] = hidden[i, j, x] * share[j]
-            else:
-                for x in range(h):
-                    value = hidden[i, j, x]
-                    out[i, 0, x] = value if value < out[i, 0, x] else out[i, 0, x]
-                    out[i, 1, x] = value if value > out[i, 1, x] else out[i, 1, x]
-                    out[i, 2, x] += value * share[j]
+                    low[x] = high[x] = row[x]
+                    mean[x] = row[x] * weight
+                continue
+            for x in range(h):
+                low[x] = row[x] if row[x] < low[x] else low[x]
+            for x in range(h):
+                high[x] = row[x] if row[x] > high[x] else high[x]
+            for x in range(h):
+                mean[x] += row[x] * weight
 
 
 @_compiled
-def _modulate(hidden: Float, scale: Float, pools: Float, shown: Float, pooled: Float) -> None:
+def _modulate(hidden: Float, scale: Float, pools: Float, rows: Float, pooled: Float) -> None:
     m, k, h = hidden.shape
     for i in range(m):
+        factors = scale[i, 0]
         for j in range(k):
+            row, out = hidden[i, j], rows[i, j]
             for x in range(h):
-                shown[i, j, x] = hidden[i, j, x] * scale[i, 0, x]
+                out[x] = row[x] * factors[x]
+        low, high, mean, peak_out, mean_out = pools[i, 0], pools[i, 1], pools[i, 2], pooled[i, 1], pooled[i, 2]
         for x in range(h):
-            factor = scale[i, 0, x]
-            pooled[i, 1, x] = factor * (pools[i, 0, x] if factor < 0 else pools[i, 1, x])
-            pooled[i, 2, x] = factor * pools[i, 2, x]
+            factor = factors[x]
+            peak_out[x] = factor * (low[x] if factor < 0 else high[x])
+        for x in range(h):
+            mean_out[x] = factors[x] * mean[x]
 
 
 @_compiled
 def _finish(
-    clicked: Float,
-    tasted: Float,
-    wide: Float,
-    echo: Float,
+    summary: Float,
     value: Float,
+    scored: Float,
+    click: Float,
+    tastes: Float,
+    content: Float,
+    wide: Float,
+    last: Float,
     share: Float,
-    base_rate: float,
 ) -> tuple[Float, Float]:
-    m, k = clicked.shape
+    m, k, h = scored.shape
     rate, q = np.empty((m, k), np.float32), np.empty((m, k), np.float32)
-    unit = np.float32(1.0 / base_rate)
     for i in range(m):
-        mean = np.float32(0.0)
+        taste, weights, mean = tastes[i, 0], click[i], np.float32(0.0)
         for j in range(k):
-            match = tasted[i, j] * wide[i, 0, j] + wide[i, 1, j]
-            negative = -(clicked[i, j] + match + wide[i, 2, j])
+            row, deep, wanted, match = scored[i, j], content[j], np.float32(0.0), np.float32(0.0)
+            for x in range(h):
+                wanted += row[x] * weights[x]
+            for x in range(len(taste)):
+                match += deep[x] * taste[x]
+            match = match * wide[i, 0, j] + wide[i, 1, j]
+            negative = -(wanted + match + wide[i, 2, j])
             rate[i, j] = ONE / (ONE + np.exp(np.float32(80.0) if negative > 80.0 else negative))
-            q[i, j] = rate[i, j] * unit + echo[i, 0] * match + wide[i, 3, j]
+            q[i, j] = rate[i, j] * last[i, 2] + last[i, 0] * match + wide[i, 3, j]
             mean += q[i, j] * share[j]
+        level = last[i, 1] - mean
+        for x in range(h):
+            level += summary[i, 0, x] * value[i, x]
         for j in range(k):
-            q[i, j] += value[i, 0] - mean
+            q[i, j] += level
     return rate, q
 
 
@@ -135,19 +156,20 @@ def _finish(
 def _vote(scores: Float, available: Bool, floor: float) -> NDArray[np.float64]:
     k, samples = scores.shape
     share = np.zeros(k)
-    total = np.float32(0.0)
     best = np.full(samples, np.float32(-np.inf))
-    winner = np.zeros(samples, np.int64)
-    count = 0
+    winner = np.zeros(samples, np.int32)
+    count, total = 0, np.float32(0.0)
     for j in range(k):
+        row = scores[j]
         for s in range(samples):
-            total += scores[j, s]
-        if available[j]:
-            count += 1
-            for s in range(samples):
-                better = scores[j, s] > best[s]
-                best[s] = scores[j, s] if better else best[s]
-                winner[s] = j if better else winner[s]
+            total += row[s]
+        if not available[j]:
+            continue
+        count += 1
+        for s in range(samples):
+            winner[s] = np.int32(j) if row[s] > best[s] else winner[s]
+        for s in range(samples):
+            best[s] = row[s] if row[s] > best[s] else best[s]
     if not np.isfinite(total):
         return np.full(k, np.nan)
     for s in range(samples):

@@ -45,7 +45,6 @@ class Scratch:
         self.inputs = [new(k, width + 1) for width in sizes.widths]
         self.blocks = [x[:, :-1] for x in self.inputs]
         self.fused = new(m, k, e * h + e + sizes.record + 1)
-        self.projected = [self.fused[..., i * h : (i + 1) * h] for i in range(e)]
         self.seen = self.fused[..., e * h : e * h + e]
         self.record = self.fused[..., e * h + e : -1]
         self.no_record = np.zeros(sizes.record, np.float32)
@@ -58,18 +57,16 @@ class Scratch:
         self.ear = context[0, 0, :-1]
         self.context = row(context)
         self.hear = kernel(w.hear)
-        self.heard_rows = new(m, 1, a)
-        self.heard = row(self.heard_rows)
         line = new(m, 1, 3 * h + a + 1)
         self.pooled = line[..., : 3 * h].reshape(m, 3, h)
-        self.listened = line[..., 3 * h : -1]
+        self.heard_rows = line[..., 3 * h : -1]
+        self.heard = row(self.heard_rows)
         self.from_audience, self.film = row(line[..., 3 * h :]), kernel(w.film)
         self.scale_rows = new(m, 1, h)
         self.scale = row(self.scale_rows)
 
         # Candidates in front of the audience.
         self.rows = new(m, k, h + 1)
-        self.shown = self.rows[..., :-1]
         self.own = np.concatenate([w.own, new(m, 1, h)], axis=1)
         self.own_last = row(self.own[:, h:])
         self.from_peak, self.around = row(line[..., h:]), kernel(w.around)
@@ -80,10 +77,5 @@ class Scratch:
         self.from_mean, self.value_hidden = row(line[..., 2 * h :]), kernel(w.value_hidden)
         self.value_rows = new(m, 1, h)
         self.value = row(self.value_rows)
-        valued = new(m, 1, 1)
-        self.value_out, self.valued, self.worth = kernel(w.value), row(valued), valued[..., 0]
-        self.clicked = new(m, k, 1)
-        self.clicks = self.clicked[..., 0]
-        tastes = new(m, 1, sizes.content)
-        self.taste, self.tastes, self.tastes_rows = kernel(w.taste), row(tastes), tastes[:, 0]
-        self.tasted = new(m, k)
+        self.tastes_rows = new(m, 1, sizes.content)
+        self.taste, self.tastes = kernel(w.taste), row(self.tastes_rows)

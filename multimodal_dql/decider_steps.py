@@ -5,6 +5,7 @@ Arrays are float32, shape letters as in `multimodal_dql.decider_weights`; each f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,19 +44,23 @@ class Steps:
     tile: bool
 
 
-def _standardise(y: Float, seen: Float, out: Float) -> None:
-    """Rows of `y` (M, K, H), which have mean 0, to variance 1, times `seen` (K,)."""
-    np.multiply(y, (seen / _deviation(y))[..., None], out=out)
+def _standardise(y: Float, seen: Float, fused: Float, start: int) -> None:
+    """Rows of `y` (M, K, H), which have mean 0, to variance 1, times `seen` (K,), into columns of `fused` (M, K, ...)."""
+    np.multiply(y, (seen / _deviation(y))[..., None], out=fused[..., start : start + y.shape[-1]])
 
 
-def _normalise(y: Float, gain: Float, floor: Float, out: Float) -> None:
-    """``max(gain * y / sd, floor)``, rows of `y` (M, K, H) having mean 0; it overwrites `y`.
+def _normalise(y: Float, gain: Float, floor: Float) -> None:
+    """``max(gain * y / sd, floor)`` in place, rows of `y` (M, K, H) having mean 0.
 
     The rest of relu(layer norm), adding the offset ``-floor``, is left to the layers behind.
     """
-    np.divide(y, _deviation(y)[..., None], out=y)
+    if len(y) == y.shape[1] == 1:  # plain vectors have half the overhead
+        y, gain, floor = y[0, 0], gain[0, 0], floor[0, 0]
+        np.multiply(y, np.float32(1.0 / math.sqrt(y.dot(y) / len(y) + EPSILON)), out=y)
+    else:
+        np.divide(y, _deviation(y)[..., None], out=y)
     np.multiply(y, gain, out=y)
-    np.maximum(y, floor, out=out)
+    np.maximum(y, floor, out=y)
 
 
 def _deviation(y: Float) -> Float:
@@ -82,45 +87,51 @@ def _pool(hidden: Float, available: Bool, share: Float, out: Float) -> None:
     np.maximum.reduce(hidden, axis=1, out=out[:, 1])
 
 
-def _modulate(hidden: Float, scale: Float, pools: Float, shown: Float, pooled: Float) -> None:
+def _modulate(hidden: Float, scale: Float, pools: Float, rows: Float, pooled: Float) -> None:
     """FiLM without its shift, of candidates and pools; row 1 of `pooled` becomes the maximum, row 0 nothing of use.
 
     Args:
         hidden: (M, K, H).
         scale: (M, 1, H), ``1 + gamma``.
         pools: (M, 3, H), as from `_pool`.
-        shown: (M, K, H), to write.
+        rows: (M, K, H + 1), to write, but for the last column.
         pooled: (M, 3, H), to write.
     """
-    np.multiply(hidden, scale, out=shown)
+    np.multiply(hidden, scale, out=rows[..., :-1])
     np.multiply(pools, scale, out=pooled)
     # Where the scale is negative, the smallest has become the largest.
     np.maximum(pooled[:, 0], pooled[:, 1], out=pooled[:, 1])
 
 
 def _finish(
-    clicked: Float,
-    tasted: Float,
-    wide: Float,
-    echo: Float,
+    summary: Float,
     value: Float,
+    scored: Float,
+    click: Float,
+    tastes: Float,
+    content: Float,
+    wide: Float,
+    last: Float,
     share: Float,
-    base_rate: float,
 ) -> tuple[Float, Float]:
     """Click rate and Q, (M, K) each.
 
     Args:
-        clicked: (M, K), the deep part of the click's logit.
-        tasted: (M, K), content weighed by what the audience likes.
+        summary: (M, 1, H), the value's hidden layer.
+        value: (M, H), its weights.
+        scored: (M, K, H).
+        click: (M, H), its weights.
+        tastes: (M, 1, P), what the audience likes.
+        content: (K, P).
         wide: (M, 4, K): trust in the content, the record's pull, the click's bias, what follows later.
-        echo: (M, 1).
-        value: (M, 1).
+        last: (M, 3), as in `Weights`.
         share: (K,), as in `_pool`.
-        base_rate: the unit of Q.
     """
-    match = tasted * wide[:, 0]
+    match = np.matmul(tastes[:, 0], content.T)
+    match *= wide[:, 0]
     match += wide[:, 1]
-    logit = clicked + match
+    logit = np.matmul(scored, click[..., None])[..., 0]
+    logit += match
     logit += wide[:, 2]
     # e^80 is still a number; a click rate of e^-80 is as good as none.
     np.negative(logit, out=logit)
@@ -128,11 +139,11 @@ def _finish(
     np.exp(logit, out=logit)
     logit += np.float32(1.0)
     rate = np.reciprocal(logit, out=logit)
-    q = rate * np.float32(1.0 / base_rate)
-    match *= echo
+    q = rate * last[:, 2:]
+    match *= last[:, :1]
     q += match
     q += wide[:, 3]
-    q += value - (q @ share)[:, None]
+    q += (np.vecdot(summary[:, 0], value) + last[:, 1] - q @ share)[:, None]
     return rate, q
 
 

@@ -99,16 +99,14 @@ class Weights:
         value_hidden: (M, H + A + 1, H), from mean, audience and 1; centred.
         value_gain: (M, 1, H).
         value_floor: (M, 1, H).
-        value: (M, H, 1).
-        value_bias: (M, 1).
-        click: (M, H, 1).
+        value: (M, H).
+        click: (M, H).
         click_bias: (M, 1), the logit of the base rate included.
-        base_logit: of the base rate.
         base_rate: clicks an impression in training, the unit of Q.
         taste: (M, C + 1, P).
         trust: (M, R, 2), the last row the bias.
         later: (M, P + 1, 1), the bias of the echo included.
-        echo: (M, 1).
+        last: (M, 3), the weight of the echo, the bias of the value, one divided by the base rate.
     """
 
     sizes: Sizes
@@ -128,15 +126,13 @@ class Weights:
     value_gain: Float
     value_floor: Float
     value: Float
-    value_bias: Float
     click: Float
     click_bias: Float
-    base_logit: float
     base_rate: float
     taste: Float
     trust: Float
     later: Float
-    echo: Float
+    last: Float
 
     @property
     def set_offset(self) -> Float:
@@ -223,6 +219,8 @@ def fold(tensors: Mapping[str, NDArray[Any]], sizes: Sizes, base_rate: float) ->
     click, click_bias = layer("click")
     base_logit = float(np.log(base_rate / (1.0 - base_rate)))
     later, later_bias = layer("later")
+    echo, echo_bias = layer("echo")
+    last = [echo[:, 0], (last_bias + value_offset @ value)[:, 0], np.full((m, 1), 1.0 / base_rate)]
     return Weights(
         sizes=sizes,
         project=tuple(
@@ -242,14 +240,12 @@ def fold(tensors: Mapping[str, NDArray[Any]], sizes: Sizes, base_rate: float) ->
         value_hidden=np.concatenate([value_of_mean, value_hidden], axis=1),
         value_gain=value_gain,
         value_floor=np.negative(value_offset),
-        value=value.copy(),
-        value_bias=(last_bias + value_offset @ value)[:, 0],
-        click=click.copy(),
+        value=value[..., 0].copy(),
+        click=click[..., 0].copy(),
         click_bias=(click_bias + set_offset @ click)[:, 0] + np.float32(base_logit),
-        base_logit=base_logit,
         base_rate=base_rate,
         taste=np.concatenate(layer("taste"), axis=1),
         trust=np.concatenate(layer("trust"), axis=1),
-        later=np.concatenate([later, later_bias + layer("echo")[1]], axis=1),
-        echo=t["echo/kernel"][:, 0].copy(),
+        later=np.concatenate([later, later_bias + echo_bias], axis=1),
+        last=np.concatenate(last, axis=1, dtype=np.float32),
     )
