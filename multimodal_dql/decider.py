@@ -3,13 +3,12 @@
     decider = Decider.load(Path("run"))
     action, probability = decider.decide(content, context, u=random.random())
 
-It computes what `multimodal_dql.network.CandidateQNetwork` computes (`multimodal_dql.decider_weights` says how), loads a
-run in a fraction of a second, and may be shared between threads.
+It computes what `multimodal_dql.network.CandidateQNetwork` computes (`multimodal_dql.decider_weights` says how),
+loads a run in a fraction of a second, and may be shared between threads.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections.abc import Mapping
@@ -19,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.decider_candidates import Made, Prepared, candidates, misfit, wide_of
+from multimodal_dql.decider_file import read_weights, weights_of
 from multimodal_dql.decider_head import ThompsonHead, draw
 from multimodal_dql.decider_scratch import Scratch
 from multimodal_dql.decider_steps import NUMPY, Steps
-from multimodal_dql.decider_weights import Sizes, Weights, fold, sizes_of
-from multimodal_dql.errors import RunError, UsageError
+from multimodal_dql.decider_weights import Sizes, Weights
+from multimodal_dql.errors import UsageError
 
 __all__ = ["Decider", "Prepared", "ThompsonHead"]
 
@@ -34,37 +35,6 @@ FLOOR = 0.01
 """Probability shared out evenly where a run has no head of its own."""
 KEPT_SIZES = 32
 """Set sizes for which a thread keeps its buffers."""
-
-
-class Prepared:
-    """Candidates with everything computed that no context changes; from `Decider.prepare`.
-
-    It keeps the raw arrays: after `Decider.refresh` the first use computes the rest anew.
-
-    Attributes:
-        content: (K, P), zero where an encoder saw nothing.
-        present: (K, E).
-        record: (K, R).
-        available: (K,).
-        share: (K,), one divided by the number of available candidates where available, else 0.
-    """
-
-    __slots__ = ("available", "content", "made", "present", "record", "share")
-
-    def __init__(self, content: Float, present: Float | None, record: Float | None, available: Bool) -> None:
-        self.content, self.present, self.record, self.available = content, present, record, available
-        self.share = available / np.float32(np.count_nonzero(available))
-        self.made: _Made | None = None
-
-
-class _Made:
-    """What `Prepared` keeps for one set of weights: `hidden` (M, K, H), `pools` (M, 3, H), `wide` (M, 4, K)."""
-
-    __slots__ = ("hidden", "of", "pools", "wide")
-
-    def __init__(self, of: Weights, hidden: Float, pools: Float) -> None:
-        self.of, self.hidden, self.pools = of, hidden, pools
-        self.wide: Float | None = None
 
 
 class Decider:
@@ -87,31 +57,7 @@ class Decider:
     @classmethod
     def load(cls, folder: Path, *, head: ThompsonHead | None = None, compiled: bool = False) -> Decider:
         """Read a run directory. Raises `RunError` when it is missing, truncated, altered or from a newer version."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load as from_bytes
-
-        from multimodal_dql.run_config import read_config, read_file
-
-        config = read_config(folder)
-        try:
-            data = read_file(folder / "weights.safetensors")
-            if hashlib.sha256(data).hexdigest() != config.weights_sha256:
-                raise ValueError("hash")
-            tensors = _short_names(from_bytes(data), "network/")
-            if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-                raise ValueError("not finite")
-            n = config.network
-            sizes = Sizes(
-                tuple(n.widths), n.context_width, n.record_width, n.hidden, n.members, n.audience or n.hidden
-            )
-            weights = fold(tensors, sizes, config.base_rate)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise RunError(
-                path=folder,
-                detail="is damaged or incomplete (weights and configuration do not match); copy it again or train anew",
-                detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
-            ) from error
-        return cls(weights, head, compiled)
+        return cls(read_weights(folder), head, compiled)
 
     @classmethod
     def from_tensors(
@@ -133,7 +79,7 @@ class Decider:
         Raises:
             UsageError: these are not the weights of a `CandidateQNetwork` that decides by clicks.
         """
-        return cls(_folded(tensors, base_rate), head, compiled)
+        return cls(weights_of(tensors, base_rate), head, compiled)
 
     def refresh(
         self, tensors: Mapping[str, NDArray[Any]] | None = None, *, head: ThompsonHead | None = None
@@ -144,7 +90,7 @@ class Decider:
         """
         weights, old = self._state
         if tensors is not None:
-            weights = _folded(tensors, weights.base_rate)
+            weights = weights_of(tensors, weights.base_rate, weights.sizes)
         self._state = (weights, _fitting(head or old, weights.sizes))
 
     @property
@@ -171,7 +117,7 @@ class Decider:
             UsageError: shapes that do not fit, or no candidate is available.
         """
         weights = self._state[0]
-        prepared = _checked(content, present, record, available, weights.sizes)
+        prepared = candidates(content, present, record, available, weights.sizes)
         self._made(prepared, weights)
         return prepared
 
@@ -184,13 +130,15 @@ class Decider:
     def q(self, prepared: Prepared, context: NDArray[Any]) -> Float:
         """Q of every member, (M, K), in units of the base rate as the network gives it; -inf where not available."""
         q = self._evaluate(prepared, context, self._state[0])[1]
-        q[:, ~prepared.available] = -np.inf
+        if prepared.missing:
+            q[:, ~prepared.available] = -np.inf
         return q
 
     def click_rate(self, prepared: Prepared, context: NDArray[Any]) -> Float:
         """Expected clicks an impression by every member, (M, K); 0 where not available."""
         rate = self._evaluate(prepared, context, self._state[0])[0]
-        rate[:, ~prepared.available] = 0.0
+        if prepared.missing:
+            rate[:, ~prepared.available] = 0.0
         return rate
 
     def decide(
@@ -212,7 +160,7 @@ class Decider:
             present: as for `prepare`; so are `record` and `available`.
             record: see there.
             available: see there.
-            own: (K, S), the head's samples of the candidates' own effects.
+            own: (K, S), the head's samples of the candidates' own effects; without a head it says nothing.
 
         Raises:
             UsageError: shapes that do not fit, or numbers that are NaN or infinite.
@@ -221,7 +169,7 @@ class Decider:
         if isinstance(content, Prepared):
             prepared = content
         else:
-            prepared = _checked(content, present, record, available, weights.sizes)
+            prepared = candidates(content, present, record, available, weights.sizes)
         p = self._probabilities(prepared, context, own, weights, head)
         return draw(p, u)
 
@@ -258,7 +206,7 @@ class Decider:
         return p
 
     def _scratch(self, weights: Weights, k: int) -> Scratch:
-        """This thread's buffers for K candidates."""
+        """Buffers for K candidates, of the thread that asks."""
         local = self._local
         if getattr(local, "of", None) is not weights:
             local.of, local.by_size = weights, {}
@@ -269,7 +217,7 @@ class Decider:
             found = local.by_size[k] = Scratch(weights, k, self._steps.tile)
         return found
 
-    def _made(self, p: Prepared, w: Weights) -> _Made:
+    def _made(self, p: Prepared, w: Weights) -> Made:
         """The part of the network that no context changes."""
         made = p.made
         if made is not None and made.of is w:
@@ -290,16 +238,16 @@ class Decider:
         steps.normalise(hidden, s.fuse_gain, s.fuse_floor)
         pools = np.empty((sizes.members, 3, sizes.hidden), np.float32)
         steps.pool(hidden, p.available, p.share, pools)
-        p.made = made = _Made(w, hidden, pools)
+        p.made = made = Made(w, hidden, pools)
         return made
 
     def _scored(self, p: Prepared, context: NDArray[Any], w: Weights) -> Scratch:
-        """The last hidden layer without its offset, in ``scored`` of this thread's buffers."""
+        """The last hidden layer without its offset, in ``scored`` of the thread's buffers."""
         made = self._made(p, w)
         s, steps, product = self._scratch(w, len(p.content)), self._steps, _product(w)
         context = np.asarray(context)
         if context.shape != s.ear.shape:
-            raise _misfit("context", context.shape, "(C,)", s.ear.shape)
+            raise misfit("context", context.shape, "(C,)", s.ear.shape)
         s.ear[:] = context
         product(s.context, s.hear, s.heard)
         steps.normalise(s.heard_rows, w.hear_gain, w.hear_floor)
@@ -316,24 +264,13 @@ class Decider:
         made = self._made(p, w)
         wide = made.wide
         if wide is None:
-            wide = made.wide = _wide(p, s, w)
+            wide = made.wide = wide_of(p, w)
         product(s.from_mean, s.value_hidden, s.value)
         self._steps.normalise(s.value_rows, w.value_gain, w.value_floor)
         product(s.context, s.taste, s.tastes)
         return self._steps.finish(
             s.value_rows, w.value, s.scored, w.click, s.tastes_rows, p.content, wide, w.last, p.share
         )
-
-
-def _wide(p: Prepared, s: Scratch, w: Weights) -> Float:
-    """What the wide path and the rest of the visit know of the candidates alone, (M, 4, K); see `Steps.finish`."""
-    k = len(p.content)
-    record = np.broadcast_to(s.no_record, (k, w.sizes.record)) if p.record is None else p.record
-    trust = 2.0 / (1.0 + np.exp(-np.clip(record[:, 1:] @ w.trust[:, :-1] + w.trust[:, -1:], -80.0, 80.0)))
-    later = p.content @ w.later[:, :-1] + w.later[:, -1:]
-    bias = np.broadcast_to(w.click_bias, (w.sizes.members, k))
-    parts = [trust[..., 0], trust[..., 1] * record[:, 0], bias, later[..., 0]]
-    return np.stack(parts, axis=1, dtype=np.float32)
 
 
 def _product(w: Weights) -> Any:
@@ -360,59 +297,3 @@ def _fitting(head: ThompsonHead | None, sizes: Sizes) -> ThompsonHead | None:
                 detail_zh=f"决策头：它适用的 content、hidden、context 与成员数为 {rows}，而网络为 {wanted}",
             )
     return head
-
-
-def _folded(tensors: Mapping[str, NDArray[Any]], base_rate: float) -> Weights:
-    try:
-        named = _short_names(tensors, "")
-        return fold(named, sizes_of(named), base_rate)
-    except (KeyError, ValueError) as error:
-        raise UsageError(
-            detail=f"from_tensors: not the weights of a CandidateQNetwork that decides by clicks ({error})",
-            detail_zh=f"from_tensors：不是按点击决策的 CandidateQNetwork 的权重（{error}）",
-        ) from error
-
-
-def _short_names(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """Paths cut down to layer and tensor: ``network/candidate_q_network/fuse/bias`` to ``fuse/bias``."""
-    return {"/".join(name.split("/")[-2:]): t for name, t in tensors.items() if name.startswith(prefix)}
-
-
-def _checked(
-    content: NDArray[Any],
-    present: NDArray[Any] | None,
-    record: NDArray[Any] | None,
-    available: NDArray[np.bool_] | None,
-    sizes: Sizes,
-) -> Prepared:
-    """Own copies of a decision's arrays, float32, after a look at their shapes."""
-    content = np.array(content, np.float32)
-    if content.ndim != 2 or content.shape[1] != sizes.content:
-        raise _misfit("content", content.shape, "(K, P)", ("K", sizes.content))
-    k = len(content)
-    if present is not None:
-        present = np.array(present, np.float32)
-        if present.shape != (k, len(sizes.widths)):
-            raise _misfit("present", present.shape, "(K, E)", (k, len(sizes.widths)))
-        content *= np.repeat(present, sizes.widths, axis=1)
-    if record is not None:
-        record = np.array(record, np.float32)
-        if record.shape != (k, sizes.record):
-            raise _misfit("record", record.shape, "(K, R)", (k, sizes.record))
-    available = np.ones(k, bool) if available is None else np.array(available, bool)
-    if available.shape != (k,):
-        raise _misfit("available", available.shape, "(K,)", (k,))
-    if not available.any():
-        raise UsageError(
-            detail="decide: no candidate is available; give at least one",
-            detail_zh="decide：没有可用的候选；请至少给出一个",
-        )
-    return Prepared(content, present, record, available)
-
-
-def _misfit(name: str, got: tuple[int, ...], letters: str, wanted: tuple[Any, ...]) -> UsageError:
-    shape = "(" + ", ".join(str(n) for n in wanted) + ("," if len(wanted) == 1 else "") + ")"
-    return UsageError(
-        detail=f"decide: {name} has the shape {got}; this network takes {letters} = {shape}",
-        detail_zh=f"decide：{name} 的形状为 {got}；此网络需要 {letters} = {shape}",
-    )

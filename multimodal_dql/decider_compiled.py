@@ -1,7 +1,7 @@
-"""The steps of `multimodal_dql.decider_steps` compiled: each passes over memory once. Importing this takes numba's time.
+"""The steps of `multimodal_dql.decider_steps` compiled: each passes over memory once. Importing this loads numba.
 
-The sums are free to be added up in any order (``reassoc``), which lets them use vector instructions; NaN and infinity keep
-their meaning.
+The sums are free to be added up in any order (``reassoc``), which lets them use vector instructions; NaN and infinity
+keep their meaning.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _compiled(function: F) -> F:
         numba.config.CACHE_DIR = usual
 
 
-# Each loop reads and writes few rows, and what it writes it alone writes: then the compiler knows that they do not overlap.
+# A loop that writes one row which it also reads, or one that overlaps no other, is turned into vector instructions.
 
 
 @_compiled
@@ -109,7 +109,13 @@ def _modulate(hidden: Float, scale: Float, pools: Float, rows: Float, pooled: Fl
             row, out = hidden[i, j], rows[i, j]
             for x in range(h):
                 out[x] = row[x] * factors[x]
-        low, high, mean, peak_out, mean_out = pools[i, 0], pools[i, 1], pools[i, 2], pooled[i, 1], pooled[i, 2]
+        low, high, mean, peak_out, mean_out = (
+            pools[i, 0],
+            pools[i, 1],
+            pools[i, 2],
+            pooled[i, 1],
+            pooled[i, 2],
+        )
         for x in range(h):
             factor = factors[x]
             peak_out[x] = factor * (low[x] if factor < 0 else high[x])
@@ -140,9 +146,9 @@ def _finish(
             for x in range(len(taste)):
                 match += deep[x] * taste[x]
             match = match * wide[i, 0, j] + wide[i, 1, j]
-            negative = -(wanted + match + wide[i, 2, j])
+            negative = -(wanted + match)
             rate[i, j] = ONE / (ONE + np.exp(np.float32(80.0) if negative > 80.0 else negative))
-            q[i, j] = rate[i, j] * last[i, 2] + last[i, 0] * match + wide[i, 3, j]
+            q[i, j] = rate[i, j] * last[i, 2] + last[i, 0] * match + wide[i, 2, j]
             mean += q[i, j] * share[j]
         level = last[i, 1] - mean
         for x in range(h):
@@ -160,12 +166,12 @@ def _vote(scores: Float, available: Bool, floor: float) -> NDArray[np.float64]:
     winner = np.zeros(samples, np.int32)
     count, total = 0, np.float32(0.0)
     for j in range(k):
-        row = scores[j]
-        for s in range(samples):
-            total += row[s]
         if not available[j]:
             continue
+        row = scores[j]
         count += 1
+        for s in range(samples):
+            total += row[s]
         for s in range(samples):
             winner[s] = np.int32(j) if row[s] > best[s] else winner[s]
         for s in range(samples):
@@ -173,10 +179,9 @@ def _vote(scores: Float, available: Bool, floor: float) -> NDArray[np.float64]:
     if not np.isfinite(total):
         return np.full(k, np.nan)
     for s in range(samples):
-        share[winner[s]] += (1.0 - floor) / samples
+        share[winner[s]] += 1.0
     for j in range(k):
-        if available[j]:
-            share[j] += floor / count
+        share[j] = share[j] * ((1.0 - floor) / samples) + (floor / count if available[j] else 0.0)
     return share
 
 

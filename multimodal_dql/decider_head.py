@@ -1,19 +1,21 @@
 """The choice at the end of a decision: posterior samples vote, and a floor keeps every candidate possible.
 
-A Bayesian linear head scores a candidate by ``phi . w + u``: ``w`` drawn from the posterior over shared weights, ``u`` the
-candidate's own effect. Features ``phi = [1, context, content, products, hidden]``; the products are those of context and
-content in full, or through random signs when there are too many of them (tensor sketching in its plainest form). The
-probability of a candidate is the share of the samples in which it scores highest (Thompson sampling, its probability
-counted instead of drawn once), so it is known and can be reported.
+A Bayesian linear head scores a candidate by ``phi . w + u``: ``w`` drawn from the posterior over shared weights, ``u``
+the candidate's own effect. Features ``phi = [1, context, content, products, hidden]``; the products are those of
+context and content in full, or through random signs when there are too many of them. The probability of a candidate is
+the share of the samples in which it scores highest (Thompson sampling, its probability counted instead of drawn once),
+so it is known and can be reported.
 
-Shape letters: ``K`` candidates, ``S`` samples, ``P`` content width, ``C`` context width, ``H`` hidden width, ``R`` sketched
-products.
+Shape letters: ``K`` candidates, ``S`` samples, ``P`` content width, ``C`` context width, ``H`` hidden width, ``R``
+sketched products.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,14 +40,16 @@ class ThompsonHead:
         content: (P, S).
         products: (C, P S), or (R, S) with `signs`.
         hidden: (H, S).
-        signs: of the content (P, R) and of the context (C, R), the latter divided by the root of R; None when the products
-            are complete.
+        stacked: (P + R + H, S), the three above each other; without `signs` of no use.
+        signs: of the content (P, R) and of the context (C, R), the latter divided by the root of R; None when the
+            products are complete.
         floor: probability shared out evenly among the available candidates.
     """
 
     content: Float
     products: Float
     hidden: Float
+    stacked: Float
     signs: tuple[Float, Float] | None
     floor: float
 
@@ -66,8 +70,8 @@ class ThompsonHead:
             context: C.
             content: P.
             hidden: H.
-            signs: (P, R) and (C, R) of +1 and -1, for products ``(content @ w) * (context @ v) / sqrt(R)``; None for all C P
-                products ``context[c] * content[p]``, in row ``c P + p``.
+            signs: (P, R) and (C, R) of +1 and -1, for products ``(content @ w) * (context @ v) / sqrt(R)``; None for
+                all C P products ``context[c] * content[p]``, in row ``c P + p``.
             floor: probability shared out evenly, in [0, 1].
 
         Raises:
@@ -79,16 +83,17 @@ class ThompsonHead:
         fits = signs is None or (signs[0].shape, signs[1].shape) == ((content, products), (context, products))
         if weights.ndim != 2 or len(weights) != ends[-1] or not fits or not 0.0 <= floor <= 1.0:
             raise UsageError(
-                detail=f"head: weights of {ends[-1]} rows, one a feature, signs (P, R) and (C, R), and a floor in [0, 1] "
-                f"are wanted; these weights are {weights.shape} and the floor is {floor}",
-                detail_zh=f"决策头：权重应有 {ends[-1]} 行（每个特征一行），signs 为 (P, R) 与 (C, R)，floor 在 [0, 1] 内；"
-                f"现在权重为 {weights.shape}，floor 为 {floor}",
+                detail=f"head: give weights of {ends[-1]} rows, one a feature, signs (P, R) and (C, R), and a floor "
+                f"in [0, 1]; these weights are {weights.shape} and the floor is {floor}",
+                detail_zh=f"决策头：权重应有 {ends[-1]} 行（每个特征一行），signs 为 (P, R) 与 (C, R)，"
+                f"floor 在 [0, 1] 内；现在权重为 {weights.shape}，floor 为 {floor}",
             )
-        _, of_content, of_products, of_hidden = np.split(weights, ends[:-1])
+        stacked = weights[1 + context :]
+        of_content, of_products, of_hidden = np.split(stacked, ends[1:-1] - (1 + context))
         if signs is None:
-            return cls(of_content, of_products.reshape(context, -1), of_hidden, None, floor)
+            return cls(of_content, of_products.reshape(context, -1), of_hidden, stacked, None, floor)
         w, v = (np.array(part, np.float32) for part in signs)
-        return cls(of_content, of_products, of_hidden, (w, v / np.float32(products**0.5)), floor)
+        return cls(of_content, of_products, of_hidden, stacked, (w, v / np.float32(products**0.5)), floor)
 
     @property
     def context(self) -> int:
@@ -96,22 +101,31 @@ class ThompsonHead:
         return len(self.products if self.signs is None else self.signs[1])
 
     def scores(self, content: Float, context: Float, hidden: Float) -> Float:
-        """What every sample thinks of every candidate, up to what all candidates share: (K, P), (C,), (K, H) -> (K, S)."""
-        scores = hidden @ self.hidden
+        """What every sample thinks of every candidate, (K, S), up to what all candidates share.
+
+        Args:
+            content: (K, P).
+            context: (C,).
+            hidden: (K, H).
+        """
+        (p, s), k = self.content.shape, len(content)
         if self.signs is None:
-            # context (x) content against (C, P, S) weights: the context first, which leaves one matrix for all candidates.
-            scores += content @ (self.content + (context @ self.products).reshape(self.content.shape))
-            return np.asarray(scores)
-        w, v = self.signs
-        p, s = self.content.shape
-        scale = context @ v
-        if len(content) * (p + s) > p * s:  # fewer operations when the weights, not the candidates, are multiplied out
-            scores += content @ (self.content + (w * scale) @ self.products)
+            # Context (x) content against (C, P, S) weights: the context first leaves one matrix for all candidates.
+            products = (context @ self.products).reshape(p, s)
         else:
-            scores += content @ self.content
-            sketch = content @ w
-            sketch *= scale
-            scores += sketch @ self.products
+            w, v = self.signs
+            scale = context @ v
+            if k * (p + s) <= p * s:
+                # Few candidates: their sketches, and one product for everything.
+                features = np.empty((k, len(self.stacked)), np.float32)
+                features[:, :p] = content
+                np.multiply(content @ w, scale, out=features[:, p : -hidden.shape[1]])
+                features[:, -hidden.shape[1] :] = hidden
+                return np.asarray(features @ self.stacked)
+            products = (w * scale) @ self.products
+        products += self.content
+        scores = hidden @ self.hidden
+        scores += content @ products
         return np.asarray(scores)
 
     def probabilities(
@@ -133,8 +147,8 @@ class ThompsonHead:
             own: (K, S), samples of the candidates' own effects; None for none.
             vote: how votes are counted, see `multimodal_dql.decider_steps`.
 
-        Raises:
-            UsageError: a score is not a finite number.
+        Returns:
+            NaN throughout when a score is not a finite number.
         """
         scores = self.scores(content, context, hidden)
         if own is not None:
@@ -147,9 +161,11 @@ class ThompsonHead:
 
 def draw(probabilities: NDArray[np.float64], u: float) -> tuple[int, float]:
     """The candidate at which the cumulated probabilities pass `u`, uniform in [0, 1), and its probability."""
-    cumulated = probabilities.cumsum()
-    action = int(cumulated.searchsorted(u * cumulated[-1], side="right"))
+    # Plain floats: a list as short as this is summed and searched faster than an array.
+    each = probabilities.tolist()
+    cumulated = list(accumulate(each))
+    action = bisect_right(cumulated, u * cumulated[-1])
     # Rounding may carry the draw past the last candidate with weight: take that one.
-    if action >= len(probabilities) or not probabilities[action] > 0.0:
+    if action >= len(each) or not each[action] > 0.0:
         action = int(np.flatnonzero(probabilities)[-1])
-    return action, float(probabilities[action])
+    return action, each[action]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.decider_candidates import no_record
 from multimodal_dql.decider_weights import Weights
 
 __all__ = ["Scratch"]
@@ -17,11 +18,11 @@ Float = NDArray[np.float32]
 class Scratch:
     """Buffers for K candidates under one set of weights.
 
-    A view ending in ``_rows`` has three axes whatever M is. Without, rows and the kernels that they are multiplied with are
-    plain vectors and matrices when M = 1. Kernels of bias rows read a 1 that stands here for good.
+    A view ending in ``_rows`` has three axes whatever M is. Without, rows and the kernels that they are multiplied with
+    are plain vectors and matrices when M = 1. Bias rows of kernels are multiplied with a 1 that stands here for good.
 
-    ``line`` (M, 1, 3H + A + 1) holds minimum, peak and mean of the siblings, the audience, and 1 in a row, so that each layer
-    reads what it needs as one piece of it: `from_peak`, `from_mean`, `from_audience`.
+    ``line`` (M, 1, 3H + A + 1) holds minimum, peak and mean of the siblings, the audience, and 1 in a row, so that each
+    layer reads what it needs as one piece of it: `from_peak`, `from_mean`, `from_audience`.
     """
 
     def __init__(self, w: Weights, k: int, tile: bool) -> None:
@@ -47,9 +48,7 @@ class Scratch:
         self.fused = new(m, k, e * h + e + sizes.record + 1)
         self.seen = self.fused[..., e * h : e * h + e]
         self.record = self.fused[..., e * h + e : -1]
-        self.no_record = np.zeros(sizes.record, np.float32)
-        # No impressions: nothing known of the rate, all of its uncertainty left; see `state.record_features`.
-        self.no_record[1:2] = 1.0
+        self.no_record = no_record(sizes.record)
         self.fuse_gain, self.fuse_floor = repeated(w.fuse_gain), repeated(w.fuse_floor)
 
         # The audience.

@@ -1,6 +1,6 @@
-"""What a decision does between its matrix products, in NumPy; `multimodal_dql.decider_compiled` has the same compiled.
+"""What a decision does between its matrix products, in NumPy; `multimodal_dql.decider_compiled` has it compiled.
 
-Arrays are float32, shape letters as in `multimodal_dql.decider_weights`; each function writes into the arrays it is given.
+Arrays are float32, shape letters as in `multimodal_dql.decider_weights`; functions write into arrays they are given.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Steps:
 
 
 def _standardise(y: Float, seen: Float, fused: Float, start: int) -> None:
-    """Rows of `y` (M, K, H), which have mean 0, to variance 1, times `seen` (K,), into columns of `fused` (M, K, ...)."""
+    """Rows of `y` (M, K, H), which have mean 0, to variance 1, times `seen` (K,), into `fused` (M, K, ...) at `start`."""
     np.multiply(y, (seen / _deviation(y))[..., None], out=fused[..., start : start + y.shape[-1]])
 
 
@@ -65,10 +65,11 @@ def _normalise(y: Float, gain: Float, floor: Float) -> None:
 
 def _deviation(y: Float) -> Float:
     """Root mean square of each row, (M, K)."""
-    variance = np.vecdot(y, y)
+    variance: Float = np.vecdot(y, y)
     variance *= np.float32(1.0 / y.shape[-1])
     variance += np.float32(EPSILON)
-    return np.sqrt(variance, out=variance)
+    np.sqrt(variance, out=variance)
+    return variance
 
 
 def _pool(hidden: Float, available: Bool, share: Float, out: Float) -> None:
@@ -81,7 +82,7 @@ def _pool(hidden: Float, available: Bool, share: Float, out: Float) -> None:
         out: (M, 3, H).
     """
     np.matmul(share, hidden, out=out[:, 2])
-    if not available.all():
+    if np.count_nonzero(available) < len(available):
         hidden = hidden[:, available]
     np.minimum.reduce(hidden, axis=1, out=out[:, 0])
     np.maximum.reduce(hidden, axis=1, out=out[:, 1])
@@ -123,7 +124,7 @@ def _finish(
         click: (M, H), its weights.
         tastes: (M, 1, P), what the audience likes.
         content: (K, P).
-        wide: (M, 4, K): trust in the content, the record's pull, the click's bias, what follows later.
+        wide: (M, 3, K), as in `multimodal_dql.decider_candidates`.
         last: (M, 3), as in `Weights`.
         share: (K,), as in `_pool`.
     """
@@ -132,7 +133,6 @@ def _finish(
     match += wide[:, 1]
     logit = np.matmul(scored, click[..., None])[..., 0]
     logit += match
-    logit += wide[:, 2]
     # e^80 is still a number; a click rate of e^-80 is as good as none.
     np.negative(logit, out=logit)
     np.minimum(logit, np.float32(80.0), out=logit)
@@ -142,7 +142,7 @@ def _finish(
     q = rate * last[:, 2:]
     match *= last[:, :1]
     q += match
-    q += wide[:, 3]
+    q += wide[:, 2]
     q += (np.vecdot(summary[:, 0], value) + last[:, 1] - q @ share)[:, None]
     return rate, q
 
@@ -153,18 +153,16 @@ def _vote(scores: Float, available: Bool, floor: float) -> NDArray[np.float64]:
     The first of equals wins. NaN where a score is no finite number. It overwrites `scores`.
     """
     k, samples = scores.shape
-    if not np.isfinite(scores.sum()):
-        return np.full(k, np.nan)
-    count = k
-    if not available.all():
-        scores[~available] = -np.inf
-        count = int(np.count_nonzero(available))
-    share = np.bincount(scores.argmax(axis=0), minlength=k) * ((1.0 - floor) / samples)
+    count = int(np.count_nonzero(available))
     if count < k:
-        share[available] += floor / count
-    else:
-        share += floor / k
-    return np.asarray(share)
+        scores[~available] = 0.0
+    if not math.isfinite(scores.sum()):
+        return np.full(k, np.nan)
+    if count < k:
+        scores[~available] = -np.inf
+    share: NDArray[np.float64] = np.bincount(scores.argmax(axis=0), minlength=k) * ((1.0 - floor) / samples)
+    share += floor / k if count == k else available * (floor / count)
+    return share
 
 
 NUMPY = Steps(_standardise, _normalise, _pool, _modulate, _finish, _vote, tile=True)

@@ -1,15 +1,15 @@
 """The weights of a `CandidateQNetwork` rearranged for deciding one at a time: fewer products, the same numbers.
 
 Everything here is exact algebra on the layers of `multimodal_dql.network`; only rounding differs. Shape letters: ``M``
-members, ``K`` candidates, ``E`` encoders, ``P`` content width, ``C`` context width, ``R`` record width, ``H`` hidden width,
-``A`` width of the audience layer.
+members, ``K`` candidates, ``E`` encoders, ``P`` content width, ``C`` context width, ``R`` record width, ``H`` hidden
+width, ``A`` width of the audience layer.
 
-- A layer norm subtracts the mean of a layer's outputs. The mean of ``x W + b`` is ``x`` times the row means of ``W``, so they
-  are subtracted from the weights once; what is left of the norm is a division by the root mean square.
+- A layer norm subtracts the mean of a layer's outputs. The mean of ``x W + b`` is ``x`` times the row means of ``W``, so
+  they are subtracted from the weights once; what is left of the norm is a division by the root mean square.
 - ``relu(g n + o) = max(g n, -o) + o``: the offset moves through the layers behind, all linear, into one bias there.
-- FiLM, ``h (1 + gamma) + beta``, acts column by column: the pools over siblings follow from pools of ``h`` that no context
-  changes (where ``1 + gamma < 0`` the smallest becomes the largest), and what ``beta`` does to every layer behind is a
-  product of two matrices.
+- FiLM, ``h (1 + gamma) + beta``, acts column by column: the pools over siblings follow from pools of ``h`` that no
+  context changes (where ``1 + gamma < 0`` the smallest becomes the largest), and what ``beta`` does to every layer
+  behind is a product of two matrices. (A peak below -1000, where the network stops it, is not stopped here.)
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Weights:
 def sizes_of(tensors: Mapping[str, NDArray[Any]]) -> Sizes:
     """The shape of a network from its tensors. Raises KeyError or ValueError where there is no such network."""
     members, hidden = tensors["fuse/bias"].shape
-    widths = []
+    widths: list[int] = []
     while f"project_{len(widths)}/kernel" in tensors:
         widths.append(tensors[f"project_{len(widths)}/kernel"].shape[1])
     _, context, audience = tensors["audience/kernel"].shape
@@ -223,9 +223,7 @@ def fold(tensors: Mapping[str, NDArray[Any]], sizes: Sizes, base_rate: float) ->
     last = [echo[:, 0], (last_bias + value_offset @ value)[:, 0], np.full((m, 1), 1.0 / base_rate)]
     return Weights(
         sizes=sizes,
-        project=tuple(
-            np.concatenate(layer(f"project_{i}", centred=True), axis=1) for i in range(n_encoders)
-        ),
+        project=tuple(np.concatenate(layer(f"project_{i}", centred=True), axis=1) for i in range(n_encoders)),
         fuse=fuse,
         fuse_gain=fuse_gain,
         fuse_floor=np.negative(fuse_offset),
