@@ -239,7 +239,7 @@ class Agent:
             context = ContextSpec(
                 tuple(ContextField(f.name, f.kind, tuple(f.values), f.low, f.high) for f in config.context)
             )
-            network = {name: getattr(config.network, name) for name in NETWORK_SETTINGS}
+            network = {name: getattr(config.network, name) for name in (*NETWORK_SETTINGS, "audience")}
             agent = cls.create(
                 ContentProjection(encoders), context, config.base_rate, network, config.network.seed
             )

@@ -54,6 +54,8 @@ class NetworkConfig:
             et al. 2017 (C51), to be learned by cross-entropy (`multimodal_dql.learning.losses`). With ``whole`` only.
         bin_low: lower edge of the first bin, in the unit of Q.
         bin_high: upper edge of the last bin.
+        audience: width of the layer that reads the context; None is H. A decision reads each weight once, so a narrow
+            one decides faster.
     """
 
     widths: tuple[int, ...]
@@ -70,6 +72,7 @@ class NetworkConfig:
     bins: int = 0
     bin_low: float = 0.0
     bin_high: float = 10.0
+    audience: int | None = None
 
     def __post_init__(self) -> None:
         if self.advantage not in ADVANTAGES:
@@ -165,7 +168,8 @@ class CandidateQNetwork(keras.Model):
         self.project = [dense(h, f"project_{i}", shared=True) for i in range(len(config.widths))]
         self.project_norm = [norm(f"project_{i}_norm") for i in range(len(config.widths))]
         self.fuse, self.fuse_norm = dense(h, "fuse"), norm("fuse_norm")
-        self.audience, self.audience_norm = dense(h, "audience", shared=True), norm("audience_norm")
+        self.audience = dense(config.audience or h, "audience", shared=True)
+        self.audience_norm = norm("audience_norm")
         self.film = dense(2 * h, "film", scale=0.1)
         self.own, self.siblings, self.set_norm = (
             dense(h, "own"),
@@ -196,7 +200,7 @@ class CandidateQNetwork(keras.Model):
         available = ops.cast(inputs["available"], "float32")
         content = content * self._spread(present)
         hidden = self._fuse(content, present, inputs["record"])  # (M, B, K, H)
-        audience = ops.relu(self.audience_norm(self.audience(inputs["context"])))  # (M, B, H)
+        audience = ops.relu(self.audience_norm(self.audience(inputs["context"])))  # (M, B, audience)
         gamma, beta = ops.split(self.film(audience)[:, :, None, :], 2, axis=-1)
         hidden = hidden * (1.0 + gamma) + beta
         mean, peak = _pool(hidden, available)  # (M, B, H) each

@@ -46,6 +46,7 @@ class _Network(_Part):
     advantage: Literal["click_and_later"] = "click_and_later"
     value_scale: float = Field(default=1.0, ge=1.0, le=1.0)
     bins: Literal[0] = 0
+    audience: Width | None = None
 
 
 class _Spread(_Part):
