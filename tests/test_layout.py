@@ -39,6 +39,8 @@ LAYERS = (
     "explain",
     "rank",
     "policies",
+    "opinion",
+    "online",
     "evaluation",
     "simulation",
     "prior_style",

@@ -102,7 +102,10 @@ def share_best(
         out[available] = share_best(scores[available], None, floor)
         return out
     k, s = scores.shape
-    share = np.bincount(scores.argmax(axis=0), minlength=k) / s
+    top = scores.max(axis=0)
+    # Twins score alike but for rounding; they share a sample, so that their order does not matter.
+    best = scores >= top - 1e-6 * (1.0 + np.abs(top))
+    share = (best / best.sum(axis=0)).sum(axis=1) / s
     return np.asarray((1.0 - floor) * share + floor / k)
 
 
