@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from multimodal_dql.errors import UsageError
 from multimodal_dql.exploration.features import HeadFeatures
 from multimodal_dql.exploration.head import BayesianHead, HeadConfig
+from multimodal_dql.exploration.posterior import PosteriorConfig
 from multimodal_dql.exploration.strangers import Acquaintance
 from multimodal_dql.opinion import Decisions, Opinion, OpinionConfig
-from multimodal_dql.policies.base import Policy
+from multimodal_dql.policies.base import Policy, check_option
 from multimodal_dql.state import State
 
-__all__ = ["OnlineAgent", "OnlineConfig"]
+__all__ = ["OnlineAgent", "OnlineConfig", "online_policy"]
 
 Float = NDArray[np.float32]
 
@@ -150,7 +151,7 @@ class OnlineAgent(Policy):
     def _present(self, state: State, b: int, kept: NDArray[np.bool_]) -> Float:
         if self.widths is None:
             return np.ones((int(kept.sum()), 1), np.float32)
-        return state.present[b][kept]
+        return np.asarray(state.present[b][kept], np.float32)
 
     def _numbers(self, keys: list[bytes]) -> NDArray[np.int64]:
         return self._met.known(keys) if self.config.own_effects else np.full(len(keys), -1)
@@ -190,6 +191,14 @@ class OnlineAgent(Policy):
         head.replace(column, said[:, None])
         opinion.next = max(int(rows.total * opinion.config.growth), rows.total + 1)
         self._seen = (None, {})
+
+
+def online_policy(scale: float = 0.1, floor: float = 0.002, network: int = 1, seed: int = 0) -> OnlineAgent:
+    """An `OnlineAgent` from the options of a spec such as ``online:scale=.2``; ``network=0`` leaves the network out."""
+    check_option(OnlineAgent.name, "scale", scale, 0.0, 10.0)
+    check_option(OnlineAgent.name, "floor", floor, 0.0, 1.0)
+    head = HeadConfig(PosteriorConfig(scale=scale), floor=floor)
+    return OnlineAgent(OnlineConfig(head, OpinionConfig() if network else None, seed=seed))
 
 
 _NONE = np.zeros((0, 0), np.float32)

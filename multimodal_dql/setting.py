@@ -9,6 +9,7 @@ from pathlib import Path
 from multimodal_dql.agent import Agent
 from multimodal_dql.errors import CatalogueError, RunError, UsageError
 from multimodal_dql.features import Features
+from multimodal_dql.online import OnlineAgent, online_policy
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.policies.registry import make_policy
 from multimodal_dql.simulation.arms import Arm
@@ -23,6 +24,8 @@ from multimodal_dql.training import read_audience
 __all__ = ["Setting", "arms_of", "read_config", "read_setting"]
 
 LEARNED, SHUFFLED = "learned", "shuffled"
+_LEARNS_HERE = {OnlineAgent.name: online_policy}
+"""Policies that learn during the simulation and are no plain bandits."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def arms_of(
     arms = []
     for spec in specs:
         if spec not in (LEARNED, SHUFFLED, "dqn"):
-            arms.append(Arm(spec, make_policy(spec, seed=seed)))
+            arms.append(Arm(spec, make_policy(spec, seed=seed, extra=_LEARNS_HERE)))
             continue
         if agent is None:
             raise UsageError(

@@ -252,6 +252,7 @@ TRIAL_TEXTS: Mapping[str, tuple[str, str]] = {
     "arm_eb-ucb": ("empirical-Bayes UCB", "经验贝叶斯 UCB"),
     "arm_shuffled": ("the agent with shuffled content", "内容被打乱的智能体"),
     "arm_linucb": ("linear UCB", "线性 UCB"),
+    "arm_online": ("an agent that learns as it goes", "边投放边学习的智能体"),
     "arm_linear-thompson": ("linear Thompson sampling", "线性汤普森采样"),
     # Outcomes: what they are called, and what more and less of them is
     "outcome_clicks": ("clicks a session", "每会话点击数"),
