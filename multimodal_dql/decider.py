@@ -124,7 +124,7 @@ class Decider:
     def hidden(self, prepared: Prepared, context: NDArray[Any]) -> Float:
         """The network's last hidden layer, (K, H) with one member, (M, K, H) with several."""
         weights = self._state[0]
-        scored = self._scored(prepared, context, weights).scored + weights.set_offset
+        scored = self._scored(self._made(prepared, weights), prepared, context).scored + weights.set_offset
         return scored[0] if weights.sizes.members == 1 else scored
 
     def q(self, prepared: Prepared, context: NDArray[Any]) -> Float:
@@ -194,7 +194,7 @@ class Decider:
             p: NDArray[np.float64] = vote(np.ascontiguousarray(q.T), prepared.available, FLOOR)
         else:
             # The offset that `scored` lacks is the same for all candidates and changes no vote.
-            scratch = self._scored(prepared, context, weights)
+            scratch = self._scored(self._made(prepared, weights), prepared, context)
             p = head.probabilities(
                 prepared.content, scratch.ear, scratch.scored[0], prepared.available, own, vote
             )
@@ -241,10 +241,10 @@ class Decider:
         p.made = made = Made(w, hidden, pools)
         return made
 
-    def _scored(self, p: Prepared, context: NDArray[Any], w: Weights) -> Scratch:
+    def _scored(self, made: Made, p: Prepared, context: NDArray[Any]) -> Scratch:
         """The last hidden layer without its offset, in ``scored`` of the thread's buffers."""
-        made = self._made(p, w)
-        s, steps, product = self._scratch(w, len(p.content)), self._steps, _product(w)
+        w, steps = made.of, self._steps
+        s, product = self._scratch(w, len(p.content)), _product(w)
         context = np.asarray(context)
         if context.shape != s.ear.shape:
             raise misfit("context", context.shape, "(C,)", s.ear.shape)
@@ -260,8 +260,9 @@ class Decider:
 
     def _evaluate(self, p: Prepared, context: NDArray[Any], w: Weights) -> tuple[Float, Float]:
         """Click rate and Q, (M, K) each."""
-        s, product = self._scored(p, context, w), _product(w)
+        # Once: another thread may put what it made under other weights into `p`, and making it again uses the buffers.
         made = self._made(p, w)
+        s, product = self._scored(made, p, context), _product(w)
         wide = made.wide
         if wide is None:
             wide = made.wide = wide_of(p, w)

@@ -24,6 +24,7 @@ LAYERS = (
     "network",
     "replay",
     "ranking",
+    "run_file",
     "run_config",
     "decider_weights",
     "decider_steps",
