@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.bench.plain_network import plain_networks
 from multimodal_dql.decider import Decider, Prepared, ThompsonHead
 from multimodal_dql.decider_weights import Sizes
 from multimodal_dql.run_file import SCHEMA_VERSION
@@ -50,11 +51,14 @@ BASE_RATE = 0.02
 SAMPLES = 64
 SKETCH = 64
 CANDIDATES = (10, 100)
+Work = dict[tuple[str, str], Callable[[int], object]]
+"""What is timed, by decider or reference and kind; called with the number of the call."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 LOAD = """import sys, time
 began = time.perf_counter()
 from pathlib import Path
+from multimodal_dql.bench.plain_network import plain_networks
 from multimodal_dql.decider import Decider
 ready = time.perf_counter()
 Decider.load(Path(sys.argv[1]), compiled=len(sys.argv) > 2)
@@ -81,7 +85,7 @@ def bench_decide(rounds: int = 20, calls: int = 300) -> dict[str, Any]:
     return {
         **measured["compiled"],
         "numpy": measured["numpy"],
-        "reference": {"NumPy MLP 128-256-256-1": measured["mlp"], **PUBLISHED},
+        "reference": {**measured["reference"], **PUBLISHED},
         **_loading(max(3, rounds // 4)),
         "largest_difference": measured["largest_difference"],
         "goals": GOALS,
@@ -105,11 +109,11 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
         "compiled": Decider.from_tensors(tensors, BASE_RATE, head=head, compiled=True),
         "numpy": Decider.from_tensors(tensors, BASE_RATE, head=head),
     }
-    mlp = _mlp(rng)
-    out: dict[str, Any] = {"compiled": {}, "numpy": {}, "mlp": {}, "largest_difference": 0.0}
+    references = plain_networks(rng, SIZES.context + SIZES.content)
+    out: dict[str, Any] = {"compiled": {}, "numpy": {}, "reference": {}, "largest_difference": 0.0}
     for k in CANDIDATES:
         asked = _Asked(rng, k, calls)
-        work: dict[tuple[str, str], Callable[[int], object]] = {("mlp", ""): partial(asked.plain, mlp)}
+        work: Work = {(name, ""): partial(asked.plain, run) for name, run in references.items()}
         found_q = []
         for name, decider in deciders.items():
             kept = decider.prepare(asked.content, asked.present, asked.record, asked.available)
@@ -118,7 +122,10 @@ def measure(rounds: int, calls: int) -> dict[str, Any]:
             work[name, "prepared_"] = partial(asked.prepared, decider, kept)
             work[name, ""] = partial(asked.whole, decider)
         for (name, kind), found in _times(work, rounds, calls).items():
-            out[name].setdefault(str(k), {}).update({f"{kind}{p}_us": us for p, us in found.items()})
+            place = out if name in out else out["reference"]
+            place.setdefault(name, {}).setdefault(str(k), {}).update(
+                {f"{kind}{p}_us": us for p, us in found.items()}
+            )
         gap = float(np.abs(found_q[0] - found_q[1]).max() / np.abs(found_q[0]).max())
         out["largest_difference"] = max(out["largest_difference"], gap)
     return out
@@ -204,9 +211,7 @@ def _loading(repeats: int) -> dict[str, float]:
     return {name: round(median(ms), 1) for name, ms in (found | processes).items()}
 
 
-def _times(
-    work: dict[tuple[str, str], Callable[[int], object]], rounds: int, calls: int
-) -> dict[tuple[str, str], dict[str, float]]:
+def _times(work: Work, rounds: int, calls: int) -> dict[tuple[str, str], dict[str, float]]:
     """Median and 99th percentile in microseconds of each, by turns: medians over the rounds after a first."""
     clock = time.perf_counter_ns
     found: dict[tuple[str, str], list[NDArray[np.float64]]] = {name: [] for name in work}
@@ -252,24 +257,3 @@ def _head(rng: np.random.Generator) -> ThompsonHead:
     w, v = (np.sign(_normal(rng, width, SKETCH)) for width in (SIZES.content, SIZES.context))
     weights = 0.1 * _normal(rng, features, SAMPLES)
     return ThompsonHead.of(weights, SIZES.context, SIZES.content, SIZES.hidden, (w, v))
-
-
-def _mlp(rng: np.random.Generator) -> Callable[[NDArray[np.float32], NDArray[np.float32]], object]:
-    """A plain network on context and candidate side by side, no norms, no siblings, no choice at the end."""
-    width = SIZES.context + SIZES.content
-    first, second, third = (_normal(rng, *shape) for shape in ((width, 256), (256, 256), (256, 1)))
-    bias, zero = _normal(rng, 256), np.float32(0.0)
-
-    def run(context: NDArray[np.float32], content: NDArray[np.float32]) -> object:
-        x = np.empty((len(content), width), np.float32)
-        x[:, : len(context)] = context
-        x[:, len(context) :] = content
-        x = x @ first
-        x += bias
-        np.maximum(x, zero, out=x)
-        x = x @ second
-        x += bias
-        np.maximum(x, zero, out=x)
-        return x @ third
-
-    return run

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multimodal_dql.bench.decide import GOALS, PUBLISHED, measure
+from multimodal_dql.bench.plain_network import plain_networks
 
 KINDS = {f"{kind}{p}_us" for kind in ("", "network_", "prepared_") for p in ("p50", "p99")}
 
@@ -24,8 +26,18 @@ def test_every_figure_is_there_and_in_order() -> None:
             assert all(
                 row[f"{kind}p99_us"] >= row[f"{kind}p50_us"] > 0.0 for kind in ("", "network_", "prepared_")
             )
-    assert set(found["mlp"]) == {"10", "100"}
+    assert set(found["reference"]) == {f"{what} MLP 128-256-256-1" for what in ("NumPy", "ONNX Runtime")}
+    assert all(set(of) == {"10", "100"} for of in found["reference"].values())
     assert found["largest_difference"] < 1e-5
+
+
+def test_the_references_are_one_network() -> None:
+    rng = np.random.default_rng(0)
+    context, content = rng.standard_normal(3, np.float32), rng.standard_normal((5, 4), np.float32)
+    in_numpy, in_onnx = (run(context, content) for run in plain_networks(rng, 7, hidden=16).values())
+    assert in_numpy.shape == (5, 1)
+    np.testing.assert_allclose(in_numpy, in_onnx, atol=1e-5)
+    assert np.ptp(in_numpy) > 0.01
 
 
 @pytest.mark.slow
