@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.decider_candidates import Made, Prepared, candidates, misfit, wide_of
 from multimodal_dql.decider_file import read_weights, weights_of
-from multimodal_dql.decider_head import ThompsonHead, draw
+from multimodal_dql.decider_head import ThompsonHead, draw, fitting
 from multimodal_dql.decider_scratch import Scratch
 from multimodal_dql.decider_steps import NUMPY, Steps
 from multimodal_dql.decider_weights import Sizes, Weights
@@ -50,7 +50,7 @@ class Decider:
     """
 
     def __init__(self, weights: Weights, head: ThompsonHead | None = None, compiled: bool = False) -> None:
-        self._state = (weights, _fitting(head, weights.sizes))
+        self._state = (weights, fitting(head, weights.sizes))
         self._steps = _steps(compiled)
         self._local = threading.local()
 
@@ -91,7 +91,7 @@ class Decider:
         weights, old = self._state
         if tensors is not None:
             weights = weights_of(tensors, weights.base_rate, weights.sizes)
-        self._state = (weights, _fitting(head or old, weights.sizes))
+        self._state = (weights, fitting(head or old, weights.sizes))
 
     @property
     def sizes(self) -> Sizes:
@@ -223,6 +223,11 @@ class Decider:
         if made is not None and made.of is w:
             return made
         sizes, steps = w.sizes, self._steps
+        if p.sizes != sizes:
+            raise UsageError(
+                detail="decide: these candidates were prepared for a network of another shape; prepare them again",
+                detail_zh="decide：这些候选是为另一种形状的网络准备的；请用此网络重新准备",
+            )
         k = len(p.content)
         s = self._scratch(w, k)
         start = 0
@@ -285,16 +290,3 @@ def _steps(compiled: bool) -> Steps:
     from multimodal_dql.decider_compiled import COMPILED
 
     return COMPILED
-
-
-def _fitting(head: ThompsonHead | None, sizes: Sizes) -> ThompsonHead | None:
-    """The head, unless it was made for another network."""
-    if head is not None:
-        rows = (len(head.content), len(head.hidden), head.context, 1)
-        wanted = (sizes.content, sizes.hidden, sizes.context, sizes.members)
-        if rows != wanted:
-            raise UsageError(
-                detail=f"head: it is for content, hidden, context and members {rows}, the network has {wanted}",
-                detail_zh=f"决策头：它适用的 content、hidden、context 与成员数为 {rows}，而网络为 {wanted}",
-            )
-    return head

@@ -458,6 +458,20 @@ def test_arrays_that_do_not_fit_are_named(decider, changed, told) -> None:
     assert "\n" not in caught.value.text("zh")
 
 
+def test_candidates_prepared_for_another_network_are_refused(deciders) -> None:
+    kept = deciders["one member"].prepare(np.zeros((3, 7)))
+    with pytest.raises(UsageError, match="another shape"):
+        deciders["ensemble, narrow audience"].q(kept, np.zeros(5))
+
+
+def test_own_effects_of_another_shape_are_refused(networks) -> None:
+    decider = Decider.from_tensors(tensors_of(networks["one member"]), BASE_RATE)
+    decider.refresh(head=head_for(decider, signs=True)[0])
+    for shape in ((16,), (3, 1), (2, 16)):
+        with pytest.raises(UsageError, match="own"):
+            decider.decide(np.zeros((3, 7)), np.zeros(5), 0.5, own=np.zeros(shape))
+
+
 def test_a_head_for_another_network_is_refused(deciders) -> None:
     head, weights = head_for(deciders["one member"], signs=False)
     for other in ("one wide encoder", "ensemble"):
