@@ -58,7 +58,6 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOAD = """import sys, time
 began = time.perf_counter()
 from pathlib import Path
-from multimodal_dql.bench.plain_network import plain_networks
 from multimodal_dql.decider import Decider
 ready = time.perf_counter()
 Decider.load(Path(sys.argv[1]), compiled=len(sys.argv) > 2)
