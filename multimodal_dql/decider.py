@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from multimodal_dql.decider_candidates import Made, Prepared, candidates, misfit, wide_of
 from multimodal_dql.decider_file import read_weights, weights_of
 from multimodal_dql.decider_head import ThompsonHead, draw, fitting
-from multimodal_dql.decider_scratch import Scratch
+from multimodal_dql.decider_scratch import Scratch, with_row
 from multimodal_dql.decider_steps import NUMPY, Steps
 from multimodal_dql.decider_weights import Sizes, Weights
 from multimodal_dql.errors import UsageError
@@ -209,12 +209,12 @@ class Decider:
         """Buffers for K candidates, of the thread that asks."""
         local = self._local
         if getattr(local, "of", None) is not weights:
-            local.of, local.by_size = weights, {}
+            local.of, local.own, local.by_size = weights, with_row(weights), {}
         found: Scratch | None = local.by_size.get(k)
         if found is None:
             if len(local.by_size) >= KEPT_SIZES:
                 local.by_size.clear()
-            found = local.by_size[k] = Scratch(weights, k, self._steps.tile)
+            found = local.by_size[k] = Scratch(weights, k, self._steps.tile, local.own)
         return found
 
     def _made(self, p: Prepared, w: Weights) -> Made:
