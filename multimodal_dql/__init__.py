@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Agent": "multimodal_dql.agent",
     "Catalogue": "multimodal_dql.datasets.catalogue",
+    "Decider": "multimodal_dql.decider",
     "Encoder": "multimodal_dql.encoders.base",
     "Features": "multimodal_dql.features",
     "Policy": "multimodal_dql.policies.base",

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from multimodal_dql.decider_candidates import Made, Prepared, candidates, misfit, wide_of
 from multimodal_dql.decider_file import read_weights, weights_of
-from multimodal_dql.decider_head import ThompsonHead, draw
-from multimodal_dql.decider_scratch import Scratch
+from multimodal_dql.decider_head import ThompsonHead, draw, fitting
+from multimodal_dql.decider_scratch import Scratch, with_row
 from multimodal_dql.decider_steps import NUMPY, Steps
 from multimodal_dql.decider_weights import Sizes, Weights
 from multimodal_dql.errors import UsageError
@@ -50,7 +50,7 @@ class Decider:
     """
 
     def __init__(self, weights: Weights, head: ThompsonHead | None = None, compiled: bool = False) -> None:
-        self._state = (weights, _fitting(head, weights.sizes))
+        self._state = (weights, fitting(head, weights.sizes))
         self._steps = _steps(compiled)
         self._local = threading.local()
 
@@ -91,7 +91,7 @@ class Decider:
         weights, old = self._state
         if tensors is not None:
             weights = weights_of(tensors, weights.base_rate, weights.sizes)
-        self._state = (weights, _fitting(head or old, weights.sizes))
+        self._state = (weights, fitting(head or old, weights.sizes))
 
     @property
     def sizes(self) -> Sizes:
@@ -124,7 +124,7 @@ class Decider:
     def hidden(self, prepared: Prepared, context: NDArray[Any]) -> Float:
         """The network's last hidden layer, (K, H) with one member, (M, K, H) with several."""
         weights = self._state[0]
-        scored = self._scored(prepared, context, weights).scored + weights.set_offset
+        scored = self._scored(self._made(prepared, weights), prepared, context).scored + weights.set_offset
         return scored[0] if weights.sizes.members == 1 else scored
 
     def q(self, prepared: Prepared, context: NDArray[Any]) -> Float:
@@ -194,7 +194,7 @@ class Decider:
             p: NDArray[np.float64] = vote(np.ascontiguousarray(q.T), prepared.available, FLOOR)
         else:
             # The offset that `scored` lacks is the same for all candidates and changes no vote.
-            scratch = self._scored(prepared, context, weights)
+            scratch = self._scored(self._made(prepared, weights), prepared, context)
             p = head.probabilities(
                 prepared.content, scratch.ear, scratch.scored[0], prepared.available, own, vote
             )
@@ -209,12 +209,12 @@ class Decider:
         """Buffers for K candidates, of the thread that asks."""
         local = self._local
         if getattr(local, "of", None) is not weights:
-            local.of, local.by_size = weights, {}
+            local.of, local.own, local.by_size = weights, with_row(weights), {}
         found: Scratch | None = local.by_size.get(k)
         if found is None:
             if len(local.by_size) >= KEPT_SIZES:
                 local.by_size.clear()
-            found = local.by_size[k] = Scratch(weights, k, self._steps.tile)
+            found = local.by_size[k] = Scratch(weights, k, self._steps.tile, local.own)
         return found
 
     def _made(self, p: Prepared, w: Weights) -> Made:
@@ -223,6 +223,11 @@ class Decider:
         if made is not None and made.of is w:
             return made
         sizes, steps = w.sizes, self._steps
+        if p.sizes != sizes:
+            raise UsageError(
+                detail="decide: these candidates were prepared for a network of another shape; prepare them again",
+                detail_zh="decide：这些候选是为另一种形状的网络准备的；请用此网络重新准备",
+            )
         k = len(p.content)
         s = self._scratch(w, k)
         start = 0
@@ -241,10 +246,10 @@ class Decider:
         p.made = made = Made(w, hidden, pools)
         return made
 
-    def _scored(self, p: Prepared, context: NDArray[Any], w: Weights) -> Scratch:
+    def _scored(self, made: Made, p: Prepared, context: NDArray[Any]) -> Scratch:
         """The last hidden layer without its offset, in ``scored`` of the thread's buffers."""
-        made = self._made(p, w)
-        s, steps, product = self._scratch(w, len(p.content)), self._steps, _product(w)
+        w, steps = made.of, self._steps
+        s, product = self._scratch(w, len(p.content)), _product(w)
         context = np.asarray(context)
         if context.shape != s.ear.shape:
             raise misfit("context", context.shape, "(C,)", s.ear.shape)
@@ -260,8 +265,9 @@ class Decider:
 
     def _evaluate(self, p: Prepared, context: NDArray[Any], w: Weights) -> tuple[Float, Float]:
         """Click rate and Q, (M, K) each."""
-        s, product = self._scored(p, context, w), _product(w)
+        # Once: another thread may put what it made under other weights into `p`, and making it again uses the buffers.
         made = self._made(p, w)
+        s, product = self._scored(made, p, context), _product(w)
         wide = made.wide
         if wide is None:
             wide = made.wide = wide_of(p, w)
@@ -284,16 +290,3 @@ def _steps(compiled: bool) -> Steps:
     from multimodal_dql.decider_compiled import COMPILED
 
     return COMPILED
-
-
-def _fitting(head: ThompsonHead | None, sizes: Sizes) -> ThompsonHead | None:
-    """The head, unless it was made for another network."""
-    if head is not None:
-        rows = (len(head.content), len(head.hidden), head.context, 1)
-        wanted = (sizes.content, sizes.hidden, sizes.context, sizes.members)
-        if rows != wanted:
-            raise UsageError(
-                detail=f"head: it is for content, hidden, context and members {rows}, the network has {wanted}",
-                detail_zh=f"决策头：它适用的 content、hidden、context 与成员数为 {rows}，而网络为 {wanted}",
-            )
-    return head

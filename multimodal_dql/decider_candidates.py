@@ -44,15 +44,23 @@ class Prepared:
         available: (K,).
         missing: how many are not available.
         share: (K,), one divided by the number of available candidates where available, else 0.
+        sizes: of the network they are for.
         made: what was computed last.
     """
 
-    __slots__ = ("available", "content", "made", "missing", "present", "record", "share")
+    __slots__ = ("available", "content", "made", "missing", "present", "record", "share", "sizes")
 
     def __init__(
-        self, content: Float, present: Float | None, record: Float | None, available: Bool, count: int
+        self,
+        content: Float,
+        present: Float | None,
+        record: Float | None,
+        available: Bool,
+        count: int,
+        sizes: Sizes,
     ) -> None:
         self.content, self.present, self.record, self.available = content, present, record, available
+        self.sizes = sizes
         self.missing = len(available) - count
         self.share = np.multiply(available, np.float32(1.0 / count))
         self.made: Made | None = None
@@ -91,7 +99,7 @@ def candidates(
             detail="decide: no candidate is available; give at least one",
             detail_zh="decide：没有可用的候选；请至少给出一个",
         )
-    return Prepared(content, present, record, available, count)
+    return Prepared(content, present, record, available, count, sizes)
 
 
 def misfit(name: str, got: tuple[int, ...], letters: str, wanted: tuple[Any, ...]) -> UsageError:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from multimodal_dql.decider_steps import Steps
 from multimodal_dql.decider_weights import EPSILON
-from multimodal_dql.encoders.paths import cache_root
 
 __all__ = ["COMPILED"]
 
@@ -35,6 +34,8 @@ def _compiled(function: F) -> F:
     beside = Path(__file__).parent
     own = beside / "__pycache__"
     if not usual and not os.access(own if own.is_dir() else beside, os.W_OK):
+        from multimodal_dql.encoders.paths import cache_root  # with it comes much that takes time to import
+
         numba.config.CACHE_DIR = str(cache_root() / "compiled")
     try:
         settings: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}

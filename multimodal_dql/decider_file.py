@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.decider_weights import Sizes, Weights, fold, sizes_of
 from multimodal_dql.errors import RunError, UsageError
+from multimodal_dql.run_file import incomplete, read_file, read_settings
 
 __all__ = ["read_weights", "weights_of"]
 
@@ -21,33 +22,61 @@ def read_weights(folder: Path) -> Weights:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    from multimodal_dql.run_config import read_config, read_file
-
-    config = read_config(folder)
+    sizes, base_rate, digest = _settings(folder)
     try:
         data = read_file(folder / "weights.safetensors")
-        if hashlib.sha256(data).hexdigest() != config.weights_sha256:
+        if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("hash")
         tensors = from_bytes(data)
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ValueError("not finite")
-        network = config.network
-        sizes = Sizes(
-            widths=tuple(network.widths),
-            context=network.context_width,
-            record=network.record_width,
-            hidden=network.hidden,
-            members=network.members,
-            audience=network.audience or network.hidden,
-        )
         named = {path: tensor for path, tensor in tensors.items() if path.startswith("network/")}
-        return fold(_by_layer(named), sizes, config.base_rate)
+        return fold(_by_layer(named), sizes, base_rate)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(
             path=folder,
             detail="is damaged or incomplete (weights and configuration do not match); copy it again or train anew",
             detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
         ) from error
+
+
+def _settings(folder: Path) -> tuple[Sizes, float, str]:
+    """The sizes, the base rate and the hash of the weights, each looked at before anything is built from it.
+
+    `run_config.read_config` looks at more and would do, but the library it needs takes longer to import than all the
+    rest of loading.
+    """
+    data = read_settings(folder)
+    place = "network"
+    try:
+        network = data[place]
+        hidden = _whole(network["hidden"])
+        audience = network.get("audience")
+        sizes = Sizes(
+            widths=tuple(_whole(width) for width in network["widths"]),
+            context=_whole(network["context_width"]),
+            record=_whole(network["record_width"]),
+            hidden=hidden,
+            members=_whole(network["members"], 256),
+            audience=hidden if audience is None else _whole(audience),
+        )
+        if not 1 <= len(sizes.widths) <= 64:
+            raise ValueError("widths")
+        place = "base_rate"
+        base_rate = data[place]
+        if not isinstance(base_rate, float) or not 0.0 < base_rate < 1.0:
+            raise ValueError(place)
+        place = "weights_sha256"
+        return sizes, base_rate, str(data[place])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise incomplete(folder, place) from error
+
+
+def _whole(number: object, largest: int = 4096) -> int:
+    """A width. Raises ValueError when it is not a whole number from 1 to `largest`."""
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= largest:
+        raise ValueError("not a width")
+    return number
 
 
 def weights_of(tensors: Mapping[str, NDArray[Any]], base_rate: float, sizes: Sizes | None = None) -> Weights:

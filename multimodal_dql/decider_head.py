@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.decider_candidates import misfit
 from multimodal_dql.decider_steps import NUMPY
+from multimodal_dql.decider_weights import Sizes
 from multimodal_dql.errors import UsageError
 
-__all__ = ["ThompsonHead", "draw"]
+__all__ = ["ThompsonHead", "draw", "fitting"]
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -149,14 +151,32 @@ class ThompsonHead:
 
         Returns:
             NaN throughout when a score is not a finite number.
+
+        Raises:
+            UsageError: `own` has another shape.
         """
         scores = self.scores(content, context, hidden)
         if own is not None:
+            if own.shape != scores.shape:
+                raise misfit("own", own.shape, "(K, S)", scores.shape)
             scores += own
         if available is None:
             available = np.ones(len(scores), bool)
         p: NDArray[np.float64] = vote(scores, available, self.floor)
         return p
+
+
+def fitting(head: ThompsonHead | None, sizes: Sizes) -> ThompsonHead | None:
+    """The head, unless it was made for another network, which raises `UsageError`."""
+    if head is not None:
+        rows = (len(head.content), len(head.hidden), head.context, 1)
+        wanted = (sizes.content, sizes.hidden, sizes.context, sizes.members)
+        if rows != wanted:
+            raise UsageError(
+                detail=f"head: it is for content, hidden, context and members {rows}, the network has {wanted}",
+                detail_zh=f"决策头：它适用的 content、hidden、context 与成员数为 {rows}，而网络为 {wanted}",
+            )
+    return head
 
 
 def draw(probabilities: NDArray[np.float64], u: float) -> tuple[int, float]:

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from multimodal_dql.decider_candidates import no_record
 from multimodal_dql.decider_weights import Weights
 
-__all__ = ["Scratch"]
+__all__ = ["Scratch", "with_row"]
 
 Float = NDArray[np.float32]
+
+
+def with_row(w: Weights) -> Float:
+    """`Weights.own` and a row below it, (M, H + 1, H), into which each decision writes what its siblings add."""
+    return np.pad(w.own, ((0, 0), (0, 1), (0, 0)))
 
 
 class Scratch:
@@ -23,9 +28,15 @@ class Scratch:
 
     ``line`` (M, 1, 3H + A + 1) holds minimum, peak and mean of the siblings, the audience, and 1 in a row, so that each
     layer reads what it needs as one piece of it: `from_peak`, `from_mean`, `from_audience`.
+
+    Args:
+        w: the weights.
+        k: K.
+        tile: see `multimodal_dql.decider_steps.Steps`.
+        own: from `with_row`, shared by all sizes of a thread.
     """
 
-    def __init__(self, w: Weights, k: int, tile: bool) -> None:
+    def __init__(self, w: Weights, k: int, tile: bool, own: Float) -> None:
         sizes = w.sizes
         m, h, a, e = sizes.members, sizes.hidden, sizes.audience, len(sizes.widths)
 
@@ -66,7 +77,7 @@ class Scratch:
 
         # Candidates in front of the audience.
         self.rows = new(m, k, h + 1)
-        self.own = np.concatenate([w.own, new(m, 1, h)], axis=1)
+        self.own = own
         self.own_last = row(self.own[:, h:])
         self.from_peak, self.around = row(line[..., h:]), kernel(w.around)
         self.scored = new(m, k, h)

@@ -45,7 +45,7 @@ class Steps:
 
 
 def _standardise(y: Float, seen: Float, fused: Float, start: int) -> None:
-    """Rows of `y` (M, K, H), which have mean 0, to variance 1, times `seen` (K,), into `fused` (M, K, ...) at `start`."""
+    """Rows of `y` (M, K, H), whose mean is 0, to variance 1, times `seen` (K,), into `fused` (M, K, ...) at `start`."""
     np.multiply(y, (seen / _deviation(y))[..., None], out=fused[..., start : start + y.shape[-1]])
 
 

@@ -4,8 +4,8 @@ Everything here is exact algebra on the layers of `multimodal_dql.network`; only
 members, ``K`` candidates, ``E`` encoders, ``P`` content width, ``C`` context width, ``R`` record width, ``H`` hidden
 width, ``A`` width of the audience layer.
 
-- A layer norm subtracts the mean of a layer's outputs. The mean of ``x W + b`` is ``x`` times the row means of ``W``, so
-  they are subtracted from the weights once; what is left of the norm is a division by the root mean square.
+- A layer norm subtracts the mean of a layer's outputs. The mean of ``x W + b`` is ``x`` times the row means of ``W``,
+  so they are subtracted from the weights once; what is left of the norm is a division by the root mean square.
 - ``relu(g n + o) = max(g n, -o) + o``: the offset moves through the layers behind, all linear, into one bias there.
 - FiLM, ``h (1 + gamma) + beta``, acts column by column: the pools over siblings follow from pools of ``h`` that no
   context changes (where ``1 + gamma < 0`` the smallest becomes the largest), and what ``beta`` does to every layer

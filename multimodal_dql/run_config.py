@@ -5,20 +5,14 @@ Every number that decides about memory or indexes into something is bounded here
 
 from __future__ import annotations
 
-import json
-import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from multimodal_dql.errors import RunError
+from multimodal_dql.run_file import SCHEMA_VERSION, incomplete, read_file, read_settings
 
 __all__ = ["SCHEMA_VERSION", "RunConfig", "read_config", "read_file"]
-
-SCHEMA_VERSION = 1
-LARGEST_FILE = 1 << 30
-"""Bytes of a file in a run directory; a run over a hundred thousand stories stays far below."""
 
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 NotNegative = Annotated[float, Field(ge=0.0, le=1e12)]
@@ -138,47 +132,10 @@ class RunConfig(_Part):
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run, or a `RunError` that says what is wrong."""
-    if not (folder / "config.json").is_file():
-        raise RunError(
-            path=folder,
-            detail="is not a run directory (no config.json); make one with: multimodal-dql train CATALOGUE --out RUN",
-            detail_zh="不是运行目录（没有 config.json）；请先执行：multimodal-dql train CATALOGUE --out RUN",
-        )
-    try:
-        data = json.loads(read_file(folder / "config.json"))
-        version = int(data["schema_version"])
-    # RecursionError: a thousand brackets; OverflowError: Infinity as a version.
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise _incomplete(folder, "") from error
-    if version > SCHEMA_VERSION:
-        raise RunError(
-            path=folder,
-            detail=f"was written by a newer version (schema {version}, this one reads up to {SCHEMA_VERSION}); "
-            "upgrade multimodal-dql",
-            detail_zh=f"由更新的版本写成（架构 {version}，当前最多支持 {SCHEMA_VERSION}）；请升级 multimodal-dql",
-        )
+    data = read_settings(folder)
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:
         found = error.errors()[0]
         place = ".".join(str(part) for part in found["loc"][:4])
-        raise _incomplete(folder, f"{place}: {found['msg']}" if place else found["msg"]) from error
-
-
-def read_file(path: Path) -> bytes:
-    """A file of a run directory. Raises OSError when it is missing, ValueError when it is no ordinary file or huge."""
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode) or info.st_size > LARGEST_FILE:
-        raise ValueError("not an ordinary file of reasonable size")
-    return path.read_bytes()
-
-
-def _incomplete(folder: Path, found: str) -> RunError:
-    # What pydantic says may quote the file; keep it short and printable.
-    told = "".join(c if c.isprintable() else "?" for c in found.removeprefix("Value error, "))[:160]
-    told = f" ({told})" if told else ""
-    return RunError(
-        path=folder / "config.json",
-        detail=f"is not a complete configuration{told}; copy the run again or train anew",
-        detail_zh=f"配置不完整{told}；请重新复制该运行或重新训练",
-    )
+        raise incomplete(folder, f"{place}: {found['msg']}" if place else found["msg"]) from error

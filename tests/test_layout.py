@@ -26,6 +26,7 @@ LAYERS = (
     "replay",
     "exploration",
     "ranking",
+    "run_file",
     "run_config",
     "decider_weights",
     "decider_steps",

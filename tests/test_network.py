@@ -112,3 +112,17 @@ def test_members_differ_and_do_not_touch_each_other(network: CandidateQNetwork) 
     kernel.assign(kept)
     np.testing.assert_array_equal(before[[0, 2]], after[[0, 2]])
     assert not np.allclose(before[1], after[1])
+
+
+def test_a_narrow_audience_layer_is_narrow_and_none_is_the_hidden_width() -> None:
+    """Left out it changes no bit of a network, which older runs rely on."""
+    outs = []
+    for audience in (None, 16, 3):
+        net = CandidateQNetwork(
+            NetworkConfig(WIDTHS, C, R, base_rate=0.02, hidden=16, members=2, seed=1, audience=audience)
+        )
+        outs.append(q(net, batch(np.random.default_rng(0), 4)))
+        assert net.film.kernel.shape == (2, audience or 16, 32)
+        assert net.value_hidden.kernel.shape == (2, (audience or 16) + 16, 16)
+    np.testing.assert_array_equal(outs[0], outs[1])
+    assert not np.array_equal(outs[0], outs[2])

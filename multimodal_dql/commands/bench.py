@@ -162,3 +162,41 @@ def headlines(
     ]
     heads = ("model", "pairs", "significant pairs", f"top 1 (chance {result['top1_random']:.3f})")
     emit(json_output, result, lambda c: c.print(table(heads, rows)))
+
+
+@app.command()
+def decide(
+    rounds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Rounds of measuring; medians are shown.")
+    ] = 20,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Microseconds of one decision on one thread without TensorFlow, and how fast a run is loaded for it."""
+    from multimodal_dql.bench.decide import bench_decide
+
+    result = bench_decide(rounds)
+    kinds = (
+        ("network, prepared", "network_"),
+        ("decision, prepared", "prepared_"),
+        ("decision, raw arrays", ""),
+    )
+
+    def cells(of: dict[str, Any], kind: str = "") -> list[str]:
+        return [f"{of[k][f'{kind}p50_us']:.0f} / {of[k][f'{kind}p99_us']:.0f}" for k in ("10", "100")]
+
+    rows = [(name, *cells(result, kind)) for name, kind in kinds]
+    rows += [(f"{name}, NumPy alone", *cells(result["numpy"], kind)) for name, kind in kinds]
+    for name, of in result["reference"].items():
+        here = of.get("measured_here", True)
+        spans = ["-".join(str(n) for n in of[k]["p50_us"]) for k in ("10", "100")] if not here else cells(of)
+        rows.append((name if here else f"{name} (published, not measured here)", *spans))
+
+    def show(console: Any) -> None:
+        console.print(table(("microseconds, p50 / p99", "K = 10", "K = 100"), rows))
+        console.print(
+            f"load: {result['load_ms']:.0f} ms; whole process {result['process_ms']:.0f} ms, "
+            f"one that only imports NumPy {result['numpy_process_ms']:.0f} ms"
+        )
+
+    emit(json_output, result, show)
