@@ -49,7 +49,7 @@ class NetworkConfig:
             learned from rewards of any kind, plus another for what follows; the noise of the future stays out of
             what is known about the next reward, as with clicks. ``whole``: one head for both, as in Wang et al.
         value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that its
-            weights need not grow to that size.
+            weights need not grow to that size. Not with ``click_and_later``.
         bins: Z; above 0 value and advantage are logits over bins of Q, summed as in Wang et al. 2016 and Bellemare
             et al. 2017 (C51), to be learned by cross-entropy (`multimodal_dql.learning.losses`). With ``whole`` only.
         bin_low: lower edge of the first bin, in the unit of Q.
@@ -176,11 +176,15 @@ class CandidateQNetwork(keras.Model):
         self.trust = dense(2, "trust", shared=True, scale=0.01)
         self.value_hidden, self.value_norm = dense(h, "value_hidden"), norm("value_norm")
         self.value = dense(max(config.bins, 1), "value", scale=0.01)
-        self.later = dense(1, "later", shared=True, scale=0.0)
-        self.echo = dense(1, "echo", scale=0.0)
-        self.click = dense(1, "click", scale=0.01)
-        if config.advantage != "click_and_later":  # made last: what they add changes no other weight
+        if config.advantage == "click_and_later":
+            self.later = dense(1, "later", shared=True, scale=0.0)
+            self.echo = dense(1, "echo", scale=0.0)
+        else:
             self.ahead = dense(max(config.bins, 1), "ahead", scale=0.01)
+            # A weight, so that compiled code does not depend on it.
+            start = keras.initializers.Constant(config.value_scale)
+            self.value_scale = self.add_weight(name="value_scale", shape=(), initializer=start, trainable=False)
+        self.click = dense(1, "click", scale=0.01)
         if config.advantage == "reward_and_later":
             self.reward = dense(1, "reward", scale=0.01)
         self.dropout_seed = keras.random.SeedGenerator(config.seed)
@@ -220,11 +224,17 @@ class CandidateQNetwork(keras.Model):
             advantage = ops.stop_gradient(now) + later
         elif self.config.advantage == "reward_and_later":
             out["reward"] = self.reward(scored)[..., 0]
-            advantage = ops.stop_gradient(out["reward"]) + self.ahead(scored)[..., 0]
+            advantage = ops.stop_gradient(out["reward"]) + self._ahead(scored)
         else:
-            advantage = self.ahead(scored)[..., 0]
-        value = self.value(summary) * self.config.value_scale
+            advantage = self._ahead(scored)
+        value = self.value(summary)
+        if self.config.advantage != "click_and_later":
+            value = value * self.value_scale
         return out | {"q": dueling(value, advantage, available)}
+
+    def _ahead(self, scored: Any) -> Any:
+        """What a choice changes is less than everything to come; its head is scaled by the root of that."""
+        return self.ahead(scored)[..., 0] * ops.sqrt(self.value_scale)
 
     def _binned(self, summary: Any, scored: Any, available: Any) -> dict[str, Any]:
         """Q as a distribution over bins: dueling logits of each bin, and the mean of their softmax."""

@@ -41,6 +41,12 @@ class MinibatchLearner:
         self._run = tf.function(self._updates, jit_compile=True)
         self._measure = tf.function(self._losses, jit_compile=True)
 
+    def restart(self) -> None:
+        """Forget everything but the compiled code."""
+        self.size = None
+        for variable in self.optimizer.variables:
+            variable.assign(np.zeros(variable.shape))
+
     def learn(
         self, data: Mapping[str, NDArray[Any]], index: NDArray[np.int32], rate: float
     ) -> dict[str, float]:
