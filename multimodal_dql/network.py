@@ -25,7 +25,7 @@ from multimodal_dql.errors import UnknownNameError, UsageError
 
 __all__ = ["ADVANTAGES", "CandidateQNetwork", "MemberDense", "MemberNorm", "NetworkConfig", "dueling"]
 
-ADVANTAGES = ("click_and_later", "reward_and_later", "whole")
+ADVANTAGES = ("click_and_later", "reward_and_later", "reward_and_linear", "whole")
 """See `NetworkConfig`."""
 
 
@@ -47,7 +47,9 @@ class NetworkConfig:
         advantage: what the advantage is made of. ``click_and_later``: the click probability, learned from clicks, plus
             few weights for what follows. ``reward_and_later``: the reward now, a head on the scored candidate that is
             learned from rewards of any kind, plus another for what follows; the noise of the future stays out of
-            what is known about the next reward, as with clicks. ``whole``: one head for both, as in Wang et al.
+            what is known about the next reward, as with clicks. ``reward_and_linear``: the same with few weights for
+            what follows, one for each number of the record, for the reward now and for their products, where the
+            noise leaves no more to be learned. ``whole``: one head for both, as in Wang et al.
         value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that its
             weights need not grow to that size. Not with ``click_and_later``.
         bins: Z; above 0 value and advantage are logits over bins of Q, summed as in Wang et al. 2016 and Bellemare
@@ -146,7 +148,7 @@ class CandidateQNetwork(keras.Model):
 
     Inputs (a dict, as `State.inputs` gives): content (B, K, P), present (B, K, E), record (B, K, R), context (B, C),
     available (B, K). Outputs: ``q`` (M, B, K), meaningless where not available, and ``click_logit`` (M, B, K); with
-    ``reward_and_later`` also ``reward`` (M, B, K), and with bins ``q_logits`` (M, B, K, Z).
+    a reward head also ``reward`` (M, B, K), and with bins ``q_logits`` (M, B, K, Z).
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -185,7 +187,7 @@ class CandidateQNetwork(keras.Model):
             start = keras.initializers.Constant(config.value_scale)
             self.value_scale = self.add_weight(name="value_scale", shape=(), initializer=start, trainable=False)
         self.click = dense(1, "click", scale=0.01)
-        if config.advantage == "reward_and_later":
+        if config.advantage.startswith("reward"):
             self.reward = dense(1, "reward", scale=0.01)
         self.dropout_seed = keras.random.SeedGenerator(config.seed)
         self.noise_seed = keras.random.SeedGenerator(config.seed + 1)
@@ -222,9 +224,12 @@ class CandidateQNetwork(keras.Model):
             # for how far a match with this audience also keeps people reading.
             later = (self.later(content) + self.echo(ops.stop_gradient(match)[..., None]))[..., 0]
             advantage = ops.stop_gradient(now) + later
-        elif self.config.advantage == "reward_and_later":
+        elif self.config.advantage.startswith("reward"):
             out["reward"] = self.reward(scored)[..., 0]
-            advantage = ops.stop_gradient(out["reward"]) + self._ahead(scored)
+            known = ops.stop_gradient(out["reward"])
+            if self.config.advantage == "reward_and_linear":
+                scored = _products(known[..., None], inputs["record"][None])
+            advantage = known + self._ahead(scored)
         else:
             advantage = self._ahead(scored)
         value = self.value(summary)
@@ -281,6 +286,12 @@ class CandidateQNetwork(keras.Model):
         shape = (ops.shape(present)[0], 1, present.shape[-1])
         draw = keras.random.uniform(shape, seed=self.dropout_seed)
         return ops.cast(draw >= self.config.modality_dropout, "float32")
+
+
+def _products(reward: Any, record: Any) -> Any:
+    """(M, B, K, 1), (1, B, K, R) -> (M, B, K, 2 R + 1): the record, the reward, and the reward times the record."""
+    both = reward * record
+    return ops.concatenate([ops.broadcast_to(record, ops.shape(both)), both, reward], axis=-1)
 
 
 def _pool(hidden: Any, available: Any) -> tuple[Any, Any]:

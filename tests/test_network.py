@@ -128,10 +128,11 @@ OTHERS = (
     {"advantage": "whole"},
     {"advantage": "reward_and_later", "value_scale": 30.0},
     {"advantage": "whole", "bins": 21, "bin_low": -5.0, "bin_high": 5.0},
+    {"advantage": "reward_and_linear"},
 )
 
 
-@pytest.mark.parametrize("settings_", OTHERS, ids=["whole", "reward", "bins"])
+@pytest.mark.parametrize("settings_", OTHERS, ids=["whole", "reward", "bins", "linear"])
 def test_other_advantages_keep_the_invariants(settings_: dict[str, object]) -> None:
     net, inputs = built(**settings_), batch(np.random.default_rng(8), 4)
     out, order = q(net, inputs), np.array([2, 0, 3, 1])

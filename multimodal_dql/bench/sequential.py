@@ -1,7 +1,8 @@
 """What looking ahead is worth in the scenarios: Q(lambda) against the same network and training with discount 0.
 
 Both are trained on the same number of steps from the same seed, and decide the same evaluation episodes (common random
-numbers: an episode is named by seed and number). References: random choices, and greed on the true next reward.
+numbers: an episode is named by seed and number). Every training seed has evaluation episodes of its own, so that the
+interval over seeds covers the luck of both. References: random choices, and greed on the true next reward.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from multimodal_dql.errors import UnknownNameError
 from multimodal_dql.evaluation.seeds import level, paired
 from multimodal_dql.learning.parallel import ParallelConfig, train_parallel
+from multimodal_dql.learning.scenario_agent import ScenarioAgent
 
 __all__ = ["SCENARIOS", "Setting", "bench_sequential", "returns"]
 
@@ -46,11 +48,29 @@ class Setting:
     training: ParallelConfig
 
 
+BASE = ParallelConfig(expected_reward=True, advantage="reward_and_later", hidden=32, epsilon=0.5)
 SCENARIOS: dict[str, Setting] = {
-    "Recommendation": Setting(1, 512, 20_000, 2048, ParallelConfig()),
-    "Ads": Setting(8, 32, 600, 600, ParallelConfig()),
-    "Generation": Setting(8, 32, 1000, 500, ParallelConfig()),
+    "Recommendation": Setting(1, 512, 12_000, 2048, replace(BASE, steps=600_000, minibatch=512)),
+    "Ads": Setting(8, 16, 300, 300, replace(BASE, steps=400_000, minibatch=256, stagger=125)),
+    "Generation": Setting(
+        8,
+        16,
+        500,
+        500,
+        replace(
+            BASE,
+            steps=250_000,
+            minibatch=256,
+            stagger=15,
+            epsilon=0.3,
+            discount=0.97,
+            trace=0.8,
+            free_actions=True,
+            relative=True,
+        ),
+    ),
 }
+"""Chosen on training seeds from 100 on; the reported ones are 0 to 9."""
 
 
 def bench_sequential(
@@ -119,7 +139,7 @@ def _compare(
     judged = gymnasium.make_vec(made, num_envs=s.evaluated).unwrapped
     envs = [gymnasium.make_vec(made, num_envs=s.environments).unwrapped for _ in range(s.groups)]
     means: dict[str, dict[str, list[float]]] = {
-        who: {"expected": [], "paid": []} for who in ("ahead", "myopic")
+        who: {"expected": [], "paid": []} for who in ("ahead", "myopic", "uniform", "greedy_on_truth")
     }
     seconds, agent = [], None
     for seed in range(seeds):
@@ -127,24 +147,23 @@ def _compare(
             start = time.perf_counter()
             agent = train_parallel(envs, replace(s.training, discount=discount, seed=seed), again=agent)
             seconds.append(time.perf_counter() - start)
-            found = returns(judged, lambda _, told, agent=agent: agent.greedy(told), s.episodes)  # type: ignore[misc]
-            for kind, values in found.items():
-                means[who][kind].append(float(values.mean()))
+            _note(means[who], returns(judged, _greedy(agent), s.episodes, EVALUATION_SEED + seed))
+        for who, act in (("uniform", _uniform(seed)), ("greedy_on_truth", _knowing)):
+            _note(means[who], returns(judged, act, s.episodes, EVALUATION_SEED + seed))
         if progress:
             progress(name, seed, {who: means[who]["expected"][-1] for who in means})
     return {
-        "ahead": _levels(means["ahead"]),
-        "myopic": _levels(means["myopic"]),
-        "difference": {kind: _relative(means, kind) for kind in ("expected", "paid")},
+        "returns": {who: {k: asdict(level(v)) for k, v in kinds.items()} for who, kinds in means.items()},
+        "ahead_over_myopic": {kind: _relative(means, kind) for kind in ("expected", "paid")},
         "by_seed": means,
-        "references": _references(judged, s.episodes),
         "seconds_of_a_training": round(float(np.median(seconds)), 1),
         "setting": asdict(s),
     }
 
 
-def _levels(means: dict[str, list[float]]) -> dict[str, Any]:
-    return {kind: asdict(level(values)) for kind, values in means.items()}
+def _note(means: dict[str, list[float]], found: dict[str, Array]) -> None:
+    for kind, values in found.items():
+        means[kind].append(float(values.mean()))
 
 
 def _relative(means: dict[str, dict[str, list[float]]], kind: str) -> dict[str, Any]:
@@ -154,16 +173,19 @@ def _relative(means: dict[str, dict[str, list[float]]], kind: str) -> dict[str, 
     return found | {"relative": {k: v / float(np.mean(theirs)) for k, v in found.items()}}
 
 
-def _references(env: Any, episodes: int) -> dict[str, dict[str, float]]:
-    rng = np.random.Generator(np.random.Philox(key=[0, 71]))
+def _greedy(agent: ScenarioAgent) -> Act:
+    return lambda _, told: agent.greedy(told)
 
-    def uniform(_: Any, told: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+
+def _uniform(seed: int) -> Act:
+    rng = np.random.Generator(np.random.Philox(key=[seed, 71]))
+
+    def act(_: Any, told: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         return np.asarray(np.where(told["mask"] > 0, rng.random(told["mask"].shape), -1.0).argmax(axis=1))
 
-    def knowing(env: Any, told: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
-        return np.asarray(np.where(told["mask"] > 0, env.expected_rewards(), -np.inf).argmax(axis=1))
+    return act
 
-    found = {"uniform": returns(env, uniform, episodes), "greedy_on_truth": returns(env, knowing, episodes)}
-    return {
-        name: {kind: float(values.mean()) for kind, values in kinds.items()} for name, kinds in found.items()
-    }
+
+def _knowing(env: Any, told: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Greed on the true expected reward of each action now."""
+    return np.asarray(np.where(told["mask"] > 0, env.expected_rewards(), -np.inf).argmax(axis=1))

@@ -95,10 +95,12 @@ class ParallelConfig:
                 detail_zh="并行训练：steps、rollout、epochs、minibatch、hidden、members 至少为 1；"
                 "discount、trace、average 与各 epsilon 应在 0 与 1 之间；stagger 不为负",
             )
-        if self.advantage not in ("whole", "reward_and_later"):
+        if self.advantage == "click_and_later":
             raise UsageError(
-                detail="parallel training: write whole or reward_and_later as advantage; click_and_later belongs to train",
-                detail_zh="并行训练：advantage 请写 whole 或 reward_and_later；click_and_later 只用于 train",
+                detail="parallel training: write whole, reward_and_later or reward_and_linear as advantage; "
+                "click_and_later belongs to train",
+                detail_zh="并行训练：advantage 请写 whole、reward_and_later 或 reward_and_linear；"
+                "click_and_later 只用于 train",
             )
 
     def epsilon_at(self, share: float) -> float:

@@ -23,7 +23,7 @@ class MinibatchLearner:
     Each loss is divided by its own running mean, so that neither drowns the other, whatever their units.
 
     Args:
-        network: a `CandidateQNetwork` with the advantage ``whole`` or ``reward_and_later``.
+        network: a `CandidateQNetwork` with any advantage but ``click_and_later``.
         learning_rate: at the start.
         weight_decay: of AdamW.
         clip_norm: largest gradient norm.
