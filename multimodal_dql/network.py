@@ -50,8 +50,8 @@ class NetworkConfig:
             what is known about the next reward, as with clicks. ``reward_and_linear``: the same with few weights for
             what follows, one for each number of the record, for the reward now and for their products, where the
             noise leaves no more to be learned. ``whole``: one head for both, as in Wang et al.
-        value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that its
-            weights need not grow to that size. Not with ``click_and_later``.
+        value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that
+            its weights need not grow to that size. Not with ``click_and_later``.
         bins: Z; above 0 value and advantage are logits over bins of Q, summed as in Wang et al. 2016 and Bellemare
             et al. 2017 (C51), to be learned by cross-entropy (`multimodal_dql.learning.losses`). With ``whole`` only.
         bin_low: lower edge of the first bin, in the unit of Q.
@@ -185,7 +185,9 @@ class CandidateQNetwork(keras.Model):
             self.ahead = dense(max(config.bins, 1), "ahead", scale=0.01)
             # A weight, so that compiled code does not depend on it.
             start = keras.initializers.Constant(config.value_scale)
-            self.value_scale = self.add_weight(name="value_scale", shape=(), initializer=start, trainable=False)
+            self.value_scale = self.add_weight(
+                name="value_scale", shape=(), initializer=start, trainable=False
+            )
         self.click = dense(1, "click", scale=0.01)
         if config.advantage.startswith("reward"):
             self.reward = dense(1, "reward", scale=0.01)

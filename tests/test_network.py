@@ -116,7 +116,9 @@ def test_members_differ_and_do_not_touch_each_other(network: CandidateQNetwork) 
 
 
 def built(**settings: object) -> CandidateQNetwork:
-    net = CandidateQNetwork(NetworkConfig(WIDTHS, C, R, base_rate=0.02, hidden=16, members=3, seed=1, **settings))
+    net = CandidateQNetwork(
+        NetworkConfig(WIDTHS, C, R, base_rate=0.02, hidden=16, members=3, seed=1, **settings)
+    )
     net(batch(np.random.default_rng(0), 2))
     rng = np.random.default_rng(1)
     for variable in net.trainable_variables:

@@ -173,7 +173,7 @@ def sequential(
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
-    """What looking ahead is worth in the scenarios: Q(lambda) against the same training with discount 0; half an hour."""
+    """What looking ahead is worth in the scenarios: Q(lambda) against the same with discount 0; half an hour."""
     from multimodal_dql.bench.sequential import SCENARIOS, bench_sequential
 
     def told(name: str, seed: int, found: dict[str, float]) -> None:

@@ -90,8 +90,8 @@ class ParallelConfig:
         shares = (self.discount, self.trace, self.epsilon, self.epsilon_end, self.epsilon_share, self.average)
         if min(counts) < 1 or not all(0.0 <= share <= 1.0 for share in shares) or self.stagger < 0:
             raise UsageError(
-                detail="parallel training: steps, rollout, epochs, minibatch, hidden and members are 1 or more; discount, "
-                "trace, average and the epsilons lie between 0 and 1; stagger is not negative",
+                detail="parallel training: steps, rollout, epochs, minibatch, hidden and members are 1 or more; "
+                "discount, trace, average and the epsilons lie between 0 and 1; stagger is not negative",
                 detail_zh="并行训练：steps、rollout、epochs、minibatch、hidden、members 至少为 1；"
                 "discount、trace、average 与各 epsilon 应在 0 与 1 之间；stagger 不为负",
             )
@@ -263,7 +263,11 @@ def _start(
 
 
 def _rollout(
-    groups: Sequence[_Group], agent: ScenarioAgent, config: ParallelConfig, epsilon: float, rng: np.random.Generator
+    groups: Sequence[_Group],
+    agent: ScenarioAgent,
+    config: ParallelConfig,
+    epsilon: float,
+    rng: np.random.Generator,
 ) -> dict[str, NDArray[Any]]:
     """T steps of every environment as rows (T x N), with their targets."""
     ends = np.cumsum([g.env.num_envs for g in groups])
@@ -290,6 +294,6 @@ def _rollout(
     if config.free_actions and config.discount > 0.0:
         free = stacked["action"].reshape(terminated.shape) >= agent.adapter.actions // 2
         discount = np.where(free & ~terminated, 1.0, discount)
-    target = q_lambda(reward, discount, np.stack(value[1:]), config.trace * goes_on)
+    target = q_lambda(reward, discount, np.stack(value[1:]), np.where(goes_on, config.trace, 0.0))
     flat = {"target": target, "reward": reward, "weight": live}
     return stacked | {name: array.reshape(-1).astype(np.float32) for name, array in flat.items()}

@@ -1,8 +1,8 @@
 """What Q-learning regresses on: pure functions of rewards, discounts and next values.
 
 Names carry time, as in rlax: ``r_t`` follows the action ``a_t`` taken in state ``s_t``, and ``q_tp1`` are the values
-of ``s_{t+1}``. A terminal step is a discount of 0: ``discount_t = g (1 - done_t)``. A truncated step keeps its discount,
-because the state goes on having a value; only the chain of rewards ends there (`chain`).
+of ``s_{t+1}``. A terminal step is a discount of 0: ``discount_t = g (1 - done_t)``. A truncated step keeps its
+discount, because the state goes on having a value; only the chain of rewards ends there (`chain`).
 
 Shape letters: ``T`` steps (time comes first), ``K`` actions; ``...`` is any number of further axes.
 """
@@ -102,8 +102,8 @@ def chain(terminated_t: Bools, truncated_t: Bools, discount: float) -> tuple[Arr
 def n_step(r_t: Array, discount_t: Array, v_tp1: Array, goes_on_t: Bools, n: int) -> Array:
     """Sum `n` rewards, then bootstrap; earlier where the chain ends (Sutton & Barto 2018, eq. 7.1).
 
-    ``G_t = r_t + d_t (r_{t+1} + d_{t+1} (... r_{t+m-1} + d_{t+m-1} v_{t+m}))``, m = n, or fewer at the end of an episode
-    or of the rollout.
+    ``G_t = r_t + d_t (r_{t+1} + d_{t+1} (... r_{t+m-1} + d_{t+m-1} v_{t+m}))``, m = n, or fewer at the end of an
+    episode or of the rollout.
 
     Args:
         r_t: (T, ...).

@@ -39,7 +39,6 @@ class MinibatchLearner:
         )
         self.size: NDArray[np.float32] | None = None
         self._run = tf.function(self._updates, jit_compile=True)
-        self._measure = tf.function(self._losses, jit_compile=True)
 
     def restart(self) -> None:
         """Forget everything but the compiled code."""
@@ -64,7 +63,8 @@ class MinibatchLearner:
             self.optimizer.build(self.network.trainable_variables)
         self.optimizer.learning_rate.assign(rate)
         if self.size is None:
-            self.size = np.maximum(self._measure(dict(data)).numpy(), SMALLEST)
+            some = {name: tf.convert_to_tensor(array) for name, array in data.items()}
+            self.size = np.maximum(self._losses(some).numpy(), SMALLEST)
         found = self._run(dict(data), tf.constant(index), tf.constant(self.size)).numpy()
         self.size = FORGETS * self.size + (1.0 - FORGETS) * np.maximum(found, SMALLEST)
         return {"td_error": float(found[0]), "reward_error": float(found[1])}

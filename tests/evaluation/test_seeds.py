@@ -14,7 +14,9 @@ def test_interquartile_mean_by_hand() -> None:
     assert interquartile_mean(np.array([9.0, 0, 1, 2, 3, 4, 5, 1e9])) == pytest.approx(3.5)
     assert interquartile_mean(np.array([1.0, 3.0])) == pytest.approx(2.0)
     # Of ten: half of the third and of the eighth, all between.
-    assert interquartile_mean(np.arange(10.0) ** 2) == pytest.approx((0.5 * 4 + 9 + 16 + 25 + 36 + 0.5 * 49) / 5)
+    assert interquartile_mean(np.arange(10.0) ** 2) == pytest.approx(
+        (0.5 * 4 + 9 + 16 + 25 + 36 + 0.5 * 49) / 5
+    )
 
 
 def test_level_has_its_mean_inside_and_no_width_without_spread() -> None:

@@ -26,7 +26,9 @@ class Mdp:
     @classmethod
     def random(cls, seed: int, states: int = 5, actions: int = 3, discount: float = 0.8) -> Mdp:
         rng = np.random.default_rng(seed)
-        move = rng.dirichlet(np.full(states, 0.5), (states, actions)) * rng.uniform(0.7, 1.0, (states, actions, 1))
+        move = rng.dirichlet(np.full(states, 0.5), (states, actions)) * rng.uniform(
+            0.7, 1.0, (states, actions, 1)
+        )
         return cls(move, rng.uniform(0.0, 1.0, (states, actions)), discount)
 
     @classmethod
@@ -87,7 +89,9 @@ def learn_in_parallel(
     for i in range(rounds):
         s = rng.integers(0, states, envs)
         rows = []
-        action = rng.integers(0, actions, envs)  # a random first action: every cell is met also without epsilon
+        action = rng.integers(
+            0, actions, envs
+        )  # a random first action: every cell is met also without epsilon
         for _ in range(steps):
             after, reward, over = mdp.step(s, action, rng)
             rows.append((s, action, reward, over, targets.greedy_value(q[after], every)))
@@ -113,11 +117,18 @@ def learn_in_parallel(
 def learn_from_replay(mdp: Mdp, seed: int, updates: int, batch: int = 1024) -> tuple[Array, Mdp]:
     """Mode B on a table: random behaviour in a `Replay`, double Q with a slowly following target table.
 
-    Returns the table, averaged over the second half of the updates, and the process as the replay has it: what is to be learned from a finite log.
+    Returns the table, averaged over the second half of the updates, and the process as the replay has it: what is to
+    be learned from a finite log.
     """
     rng = np.random.default_rng(seed)
     states, actions = mdp.reward.shape
-    kinds = {"s": ((), np.int64), "a": ((), np.int64), "r": ((), np.float64), "over": ((), bool), "after": ((), np.int64)}
+    kinds = {
+        "s": ((), np.int64),
+        "a": ((), np.int64),
+        "r": ((), np.float64),
+        "over": ((), bool),
+        "after": ((), np.int64),
+    }
     replay = Replay(100_000, kinds)
     s, a = rng.integers(0, states, 100_000), rng.integers(0, actions, 100_000)
     after, reward, over = mdp.step(s, a, rng)

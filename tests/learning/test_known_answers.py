@@ -96,8 +96,8 @@ def left_share(double: bool, runs: int = 2000, episodes: int = 100, arms: int = 
             else:
                 y = targets.one_step(np.zeros(runs), end, mine[1], np.ones((runs, arms), bool))
             mine[0][each[who], first[who]] += 0.1 * (np.asarray(y) - mine[0][each, first])[who]
-            who = who & (first == 0)
-            mine[1][each[who], second[who]] += 0.1 * (paid - mine[1][each, second])[who]
+            went = who & (first == 0)
+            mine[1][each[went], second[went]] += 0.1 * (paid - mine[1][each, second])[went]
     return float(lefts) / (runs * episodes)
 
 

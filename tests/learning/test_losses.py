@@ -37,7 +37,9 @@ def test_hl_gauss_by_hand() -> None:
     """Three bins of width 1 around a value in the middle, sd .75: normal table at .5 / .75 and 1.5 / .75."""
     p = np.asarray(hl_gauss(np.array([0.0]), Bins(-1.5, 1.5, 3)))[0]
     middle, all_ = 2 * norm.cdf(0.5 / 0.75) - 1, 2 * norm.cdf(1.5 / 0.75) - 1  # .4950 and .9545
-    np.testing.assert_allclose(p, [(1 - middle / all_) / 2, middle / all_, (1 - middle / all_) / 2], atol=1e-6)
+    np.testing.assert_allclose(
+        p, [(1 - middle / all_) / 2, middle / all_, (1 - middle / all_) / 2], atol=1e-6
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -48,7 +50,9 @@ def test_hl_gauss_sums_to_one_and_comes_back(value: float) -> None:
     p = hl_gauss(np.array([value]), bins)
     assert float(np.asarray(p).sum()) == pytest.approx(1.0, abs=1e-5)
     assert np.asarray(p).min() >= 0.0
-    assert float(np.asarray(expectation(p, bins))[0]) == pytest.approx(value, abs=0.004 if abs(value) < 8.5 else 0.05)
+    assert float(np.asarray(expectation(p, bins))[0]) == pytest.approx(
+        value, abs=0.004 if abs(value) < 8.5 else 0.05
+    )
 
 
 def test_a_value_outside_the_bins_counts_as_the_nearest_end() -> None:

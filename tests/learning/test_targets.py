@@ -74,9 +74,7 @@ def test_n_step_by_hand() -> None:
 def test_watkins_cuts_where_the_next_action_explores() -> None:
     q = np.array([[1.0, 2.0, 9.0], [1.0, 2.0, 9.0]])
     available = np.array([[True, True, False]] * 2)
-    np.testing.assert_array_equal(
-        targets.watkins_trace(q, np.array([1, 0]), available, 0.65), [0.65, 0.0]
-    )
+    np.testing.assert_array_equal(targets.watkins_trace(q, np.array([1, 0]), available, 0.65), [0.65, 0.0])
 
 
 episodes = st.integers(0, 2**31).map(np.random.default_rng)
