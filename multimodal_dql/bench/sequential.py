@@ -26,7 +26,8 @@ Array = NDArray[np.float64]
 Act = Callable[[Any, dict[str, NDArray[Any]]], NDArray[np.int64]]
 
 EVALUATION_SEED = 7_000_003
-"""Of the evaluation episodes; training draws its episodes from other streams."""
+"""Of the evaluation episodes, plus the training seed. Training draws its episodes from other streams; with eight groups
+of environments that holds for training seeds below 18."""
 
 
 @dataclass(frozen=True)

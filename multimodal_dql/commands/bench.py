@@ -169,7 +169,7 @@ def sequential(
     scenario: Annotated[
         list[str] | None, typer.Option("--scenario", help="Name of a scenario; repeatable. All by default.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=2, help="Training seeds, from 0.")] = 10,
+    seeds: Annotated[int, typer.Option(min=2, max=18, help="Training seeds, from 0.")] = 10,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:

@@ -107,7 +107,7 @@ def learn_in_parallel(
         total, count = np.zeros_like(q), np.zeros_like(q)
         np.add.at(total, (s_t, a_t), g - q[s_t, a_t])
         np.add.at(count, (s_t, a_t), 1.0)
-        q = q + max(1.0 / (1.0 + i / 10.0), 0.005) * total / np.maximum(count, 1.0)
+        q = q + max(1.0 / (1.0 + i / 5.0), 0.005) * total / np.maximum(count, 1.0)
         if stop is not None and stop(q):
             return q, i + 1
         mean += q * (i >= rounds // 2)
