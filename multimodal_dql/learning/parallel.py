@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import TrainingError, UsageError
 from multimodal_dql.learning.observations import ObservationAdapter
 from multimodal_dql.learning.scenario_agent import ScenarioAgent, explore
@@ -160,39 +161,15 @@ def train_parallel(
         TrainingError: a number became NaN or infinite.
         UsageError: environments that do not fit.
     """
-    from multimodal_dql.network import CandidateQNetwork, NetworkConfig
-
     envs = list(env) if isinstance(env, Sequence) else [env]
     rng = np.random.Generator(np.random.Philox(key=[config.seed, 60]))
     adapter, scale = _warm_up(envs, config, env_seed, rng)
     groups = _start(envs, config, env_seed, rng)
     n = sum(g.env.num_envs for g in groups)
-    network = CandidateQNetwork(
-        NetworkConfig(
-            widths=(adapter.content_width,),
-            context_width=len(adapter.context_mean),
-            record_width=len(adapter.record_mean),
-            base_rate=0.5,
-            hidden=config.hidden,
-            members=config.members,
-            modality_dropout=0.0,
-            content_noise=0.0,
-            seed=config.seed,
-            advantage=config.advantage,
-            value_scale=scale.horizon,
-        )
-    )
-    network(adapter.inputs({name: array[:2] for name, array in groups[0].told.items()}))
-    if again is None:
-        learner = MinibatchLearner(network, config.learning_rate, config.weight_decay, config.clip_norm)
-        agent = ScenarioAgent(network, adapter, scale.reward, n, learner)
-    else:
-        agent, learner = again, again.learner
-        agent.adapter, agent.unit = adapter, scale.reward
-        agent.network.set_weights(network.get_weights())
-        agent.network.config = network.config
-        network = agent.network
-        learner.restart()
+    # On its first use TensorFlow tells stderr about the processor, in C++, where no setting reaches it.
+    with silenced():
+        agent = _agent(config, adapter, scale, groups[0].told, n, again)
+    network, learner = agent.network, agent.learner
     size = config.rollout * n
     rounds = max(config.steps // size, 1)
     updates = max(size // config.minibatch, 1)
@@ -221,6 +198,46 @@ class _Scale:
 
     reward: float
     horizon: float
+
+
+def _agent(
+    config: ParallelConfig,
+    adapter: ObservationAdapter,
+    scale: _Scale,
+    told: dict[str, NDArray[Any]],
+    batch: int,
+    again: ScenarioAgent | None,
+) -> ScenarioAgent:
+    """A new agent, or an earlier one with new weights."""
+    from multimodal_dql.network import CandidateQNetwork, NetworkConfig
+
+    network = CandidateQNetwork(
+        NetworkConfig(
+            widths=(adapter.content_width,),
+            context_width=len(adapter.context_mean),
+            record_width=len(adapter.record_mean),
+            base_rate=0.5,
+            hidden=config.hidden,
+            members=config.members,
+            modality_dropout=0.0,
+            content_noise=0.0,
+            seed=config.seed,
+            advantage=config.advantage,
+            value_scale=scale.horizon,
+        )
+    )
+    inputs = adapter.inputs({name: array[:2] for name, array in told.items()})
+    network(inputs)  # builds the weights
+    if again is None:
+        learner = MinibatchLearner(network, config.learning_rate, config.weight_decay, config.clip_norm)
+        agent = ScenarioAgent(network, adapter, scale.reward, batch, learner)
+        agent.score(inputs)
+        return agent
+    again.network.set_weights(network.get_weights())
+    again.network.config = network.config
+    again.learner.restart()
+    again.adapter, again.unit = adapter, scale.reward
+    return again
 
 
 def _seeds(envs: Sequence[Any], config: ParallelConfig, env_seed: int | None) -> list[int]:

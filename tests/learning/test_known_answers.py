@@ -37,6 +37,7 @@ def test_terminal_steps_matter() -> None:
     assert (endless.solve() - mdp.solve()).min() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("advantage", ["whole", "reward_and_later"])
 def test_the_network_finds_the_optimal_values(advantage: str) -> None:
     """The dueling network itself in parallel environments, deterministic moves."""

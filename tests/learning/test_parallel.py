@@ -74,7 +74,10 @@ def test_exploration_falls_linearly() -> None:
     assert [c.epsilon_at(share) for share in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
 
 
-@pytest.fixture(scope="module", params=list(MADE))
+@pytest.fixture(
+    scope="module",
+    params=[name if name == "generation" else pytest.param(name, marks=pytest.mark.slow) for name in MADE],
+)
 def trained(request: pytest.FixtureRequest) -> tuple[str, ScenarioAgent]:
     config = replace(TINY, advantage="reward_and_later", relative=True)
     return request.param, train_parallel(MADE[request.param](), config)
@@ -100,6 +103,7 @@ def test_every_scenario_can_be_learned(trained: tuple[str, ScenarioAgent]) -> No
     np.testing.assert_array_equal(agent.q_values(few), q[:3])
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_agents_also_with_compiled_code_used_again() -> None:
     def weights(agent: ScenarioAgent) -> list[np.ndarray]:
         return [np.array(w) for w in agent.network.get_weights()]
@@ -133,6 +137,7 @@ class Restless(TabularEnv):
         return told, reward, *((none, now) if self.cut else (now, none)), info
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cut", "worth"), [(True, 2.0), (False, 1.25)])
 def test_a_truncated_episode_is_worth_its_future_and_a_terminal_one_is_not(cut: bool, worth: float) -> None:
     """Discount .5, one reward a step: 2 when it would go on; else 1.5 before, 1 at the last of two steps."""
