@@ -25,7 +25,7 @@ from multimodal_dql.errors import UnknownNameError, UsageError
 
 __all__ = ["ADVANTAGES", "CandidateQNetwork", "MemberDense", "MemberNorm", "NetworkConfig", "dueling"]
 
-ADVANTAGES = ("click_and_later", "reward_and_later", "whole")
+ADVANTAGES = ("click_and_later", "reward_and_later", "reward_and_linear", "whole")
 """See `NetworkConfig`."""
 
 
@@ -47,9 +47,11 @@ class NetworkConfig:
         advantage: what the advantage is made of. ``click_and_later``: the click probability, learned from clicks, plus
             few weights for what follows. ``reward_and_later``: the reward now, a head on the scored candidate that is
             learned from rewards of any kind, plus another for what follows; the noise of the future stays out of
-            what is known about the next reward, as with clicks. ``whole``: one head for both, as in Wang et al.
-        value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that its
-            weights need not grow to that size.
+            what is known about the next reward, as with clicks. ``reward_and_linear``: the same with few weights for
+            what follows, one for each number of the record, for the reward now and for their products, where the
+            noise leaves no more to be learned. ``whole``: one head for both, as in Wang et al.
+        value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that
+            its weights need not grow to that size. Not with ``click_and_later``.
         bins: Z; above 0 value and advantage are logits over bins of Q, summed as in Wang et al. 2016 and Bellemare
             et al. 2017 (C51), to be learned by cross-entropy (`multimodal_dql.learning.losses`). With ``whole`` only.
         bin_low: lower edge of the first bin, in the unit of Q.
@@ -149,7 +151,7 @@ class CandidateQNetwork(keras.Model):
 
     Inputs (a dict, as `State.inputs` gives): content (B, K, P), present (B, K, E), record (B, K, R), context (B, C),
     available (B, K). Outputs: ``q`` (M, B, K), meaningless where not available, and ``click_logit`` (M, B, K); with
-    ``reward_and_later`` also ``reward`` (M, B, K), and with bins ``q_logits`` (M, B, K, Z).
+    a reward head also ``reward`` (M, B, K), and with bins ``q_logits`` (M, B, K, Z).
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -180,12 +182,18 @@ class CandidateQNetwork(keras.Model):
         self.trust = dense(2, "trust", shared=True, scale=0.01)
         self.value_hidden, self.value_norm = dense(h, "value_hidden"), norm("value_norm")
         self.value = dense(max(config.bins, 1), "value", scale=0.01)
-        self.later = dense(1, "later", shared=True, scale=0.0)
-        self.echo = dense(1, "echo", scale=0.0)
-        self.click = dense(1, "click", scale=0.01)
-        if config.advantage != "click_and_later":  # made last: what they add changes no other weight
+        if config.advantage == "click_and_later":
+            self.later = dense(1, "later", shared=True, scale=0.0)
+            self.echo = dense(1, "echo", scale=0.0)
+        else:
             self.ahead = dense(max(config.bins, 1), "ahead", scale=0.01)
-        if config.advantage == "reward_and_later":
+            # A weight, so that compiled code does not depend on it.
+            start = keras.initializers.Constant(config.value_scale)
+            self.value_scale = self.add_weight(
+                name="value_scale", shape=(), initializer=start, trainable=False
+            )
+        self.click = dense(1, "click", scale=0.01)
+        if config.advantage.startswith("reward"):
             self.reward = dense(1, "reward", scale=0.01)
         self.dropout_seed = keras.random.SeedGenerator(config.seed)
         self.noise_seed = keras.random.SeedGenerator(config.seed + 1)
@@ -222,13 +230,22 @@ class CandidateQNetwork(keras.Model):
             # for how far a match with this audience also keeps people reading.
             later = (self.later(content) + self.echo(ops.stop_gradient(match)[..., None]))[..., 0]
             advantage = ops.stop_gradient(now) + later
-        elif self.config.advantage == "reward_and_later":
+        elif self.config.advantage.startswith("reward"):
             out["reward"] = self.reward(scored)[..., 0]
-            advantage = ops.stop_gradient(out["reward"]) + self.ahead(scored)[..., 0]
+            known = ops.stop_gradient(out["reward"])
+            if self.config.advantage == "reward_and_linear":
+                scored = _products(known[..., None], inputs["record"][None])
+            advantage = known + self._ahead(scored)
         else:
-            advantage = self.ahead(scored)[..., 0]
-        value = self.value(summary) * self.config.value_scale
+            advantage = self._ahead(scored)
+        value = self.value(summary)
+        if self.config.advantage != "click_and_later":
+            value = value * self.value_scale
         return out | {"q": dueling(value, advantage, available)}
+
+    def _ahead(self, scored: Any) -> Any:
+        """What a choice changes is less than everything to come; its head is scaled by the root of that."""
+        return self.ahead(scored)[..., 0] * ops.sqrt(self.value_scale)
 
     def _binned(self, summary: Any, scored: Any, available: Any) -> dict[str, Any]:
         """Q as a distribution over bins: dueling logits of each bin, and the mean of their softmax."""
@@ -275,6 +292,12 @@ class CandidateQNetwork(keras.Model):
         shape = (ops.shape(present)[0], 1, present.shape[-1])
         draw = keras.random.uniform(shape, seed=self.dropout_seed)
         return ops.cast(draw >= self.config.modality_dropout, "float32")
+
+
+def _products(reward: Any, record: Any) -> Any:
+    """(M, B, K, 1), (1, B, K, R) -> (M, B, K, 2 R + 1): the record, the reward, and the reward times the record."""
+    both = reward * record
+    return ops.concatenate([ops.broadcast_to(record, ops.shape(both)), both, reward], axis=-1)
 
 
 def _pool(hidden: Any, available: Any) -> tuple[Any, Any]:

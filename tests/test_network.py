@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multimodal_dql.errors import UnknownNameError, UsageError
 from multimodal_dql.network import CandidateQNetwork, NetworkConfig, dueling
 
 B, P, C, R = 4, 7, 5, 3
@@ -126,3 +127,70 @@ def test_a_narrow_audience_layer_is_narrow_and_none_is_the_hidden_width() -> Non
         assert net.value_hidden.kernel.shape == (2, (audience or 16) + 16, 16)
     np.testing.assert_array_equal(outs[0], outs[1])
     assert not np.array_equal(outs[0], outs[2])
+
+
+def built(**settings: object) -> CandidateQNetwork:
+    net = CandidateQNetwork(
+        NetworkConfig(WIDTHS, C, R, base_rate=0.02, hidden=16, members=3, seed=1, **settings)
+    )
+    net(batch(np.random.default_rng(0), 2))
+    rng = np.random.default_rng(1)
+    for variable in net.trainable_variables:
+        variable.assign(variable + 0.3 * rng.standard_normal(variable.shape).astype("float32"))
+    return net
+
+
+OTHERS = (
+    {"advantage": "whole"},
+    {"advantage": "reward_and_later", "value_scale": 30.0},
+    {"advantage": "whole", "bins": 21, "bin_low": -5.0, "bin_high": 5.0},
+    {"advantage": "reward_and_linear"},
+)
+
+
+@pytest.mark.parametrize("settings_", OTHERS, ids=["whole", "reward", "bins", "linear"])
+def test_other_advantages_keep_the_invariants(settings_: dict[str, object]) -> None:
+    net, inputs = built(**settings_), batch(np.random.default_rng(8), 4)
+    out, order = q(net, inputs), np.array([2, 0, 3, 1])
+    shuffled = {n: a[:, order] if n != "context" else a for n, a in inputs.items()}
+    np.testing.assert_allclose(out[:, :, order], q(net, shuffled), atol=1e-4)
+    padded = {
+        n: np.concatenate([a, np.full_like(a[:, :1], 9 if n != "available" else 0)], axis=1)
+        if n != "context"
+        else a
+        for n, a in inputs.items()
+    }
+    np.testing.assert_allclose(out, q(net, padded)[:, :, :4], atol=1e-4)
+    assert out.std(axis=2).min() > 1e-3
+
+
+def test_the_reward_now_learns_from_rewards_alone() -> None:
+    import tensorflow as tf
+
+    net, inputs = built(advantage="reward_and_later"), batch(np.random.default_rng(9), 3)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(net(inputs)["q"] ** 2)
+    found = tape.gradient(loss, [net.reward.kernel, net.ahead.kernel])
+    assert found[0] is None
+    assert float(tf.reduce_max(tf.abs(found[1]))) > 0
+
+
+def test_bins_give_a_mean_inside_them() -> None:
+    net, inputs = built(**OTHERS[2]), batch(np.random.default_rng(10), 3)
+    out = net(inputs)
+    assert out["q_logits"].shape == (3, B, 3, 21)
+    assert np.abs(out["q"].numpy()).max() < 5.0
+
+
+def test_the_usual_form_has_no_further_weights() -> None:
+    """A run that was saved before these settings existed still fits."""
+    usual, whole = ({v.path.split("/")[1] for v in built(**kw).weights} for kw in ({}, OTHERS[0]))
+    assert whole - usual == {"ahead", "value_scale"}
+    assert usual - whole == {"later", "echo"}
+
+
+def test_network_settings_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="whole"):
+        NetworkConfig(WIDTHS, C, R, base_rate=0.02, advantage="hole")
+    with pytest.raises(UsageError, match="advantage='whole'"):
+        NetworkConfig(WIDTHS, C, R, base_rate=0.02, bins=51)

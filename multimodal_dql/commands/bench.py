@@ -9,7 +9,7 @@ import typer
 
 from multimodal_dql.commands.common import encode_catalogue
 from multimodal_dql.commands.options import CatalogueArg, JsonOpt, LangOpt, SeedOpt
-from multimodal_dql.terminal import emit, table
+from multimodal_dql.terminal import announce, emit, table
 
 __all__ = ["app"]
 
@@ -200,3 +200,41 @@ def decide(
         )
 
     emit(json_output, result, show)
+
+
+@app.command()
+def sequential(
+    scenario: Annotated[
+        list[str] | None, typer.Option("--scenario", help="Name of a scenario; repeatable. All by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, max=18, help="Training seeds, from 0.")] = 10,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """What looking ahead is worth in the scenarios: Q(lambda) against the same with discount 0; half an hour."""
+    from multimodal_dql.bench.sequential import SCENARIOS, bench_sequential
+
+    def told(name: str, seed: int, found: dict[str, float]) -> None:
+        announce(
+            f"{name}, seed {seed}: ahead {found['ahead']:.4g}, myopic {found['myopic']:.4g}",
+            f"{name}，种子 {seed}：前瞻 {found['ahead']:.4g}，短视 {found['myopic']:.4g}",
+        )
+
+    result = bench_sequential(scenario or tuple(SCENARIOS), seeds, progress=told)
+    rows = []
+    for name, found in result["scenarios"].items():
+        levels = {who: kinds["expected"] for who, kinds in found["returns"].items()}
+        by = found["ahead_over_myopic"]["expected"]["relative"]
+        rows.append(
+            (
+                name,
+                *(f"{levels[who]['mean']:.4g}" for who in ("uniform", "greedy_on_truth")),
+                *(
+                    f"{levels[who]['mean']:.4g} [{levels[who]['low']:.4g}, {levels[who]['high']:.4g}]"
+                    for who in ("myopic", "ahead")
+                ),
+                f"{by['mean']:+.1%} [{by['low']:+.1%}, {by['high']:+.1%}]",
+            )
+        )
+    heads = ("scenario", "uniform", "greedy on truth", "myopic", "ahead", "ahead over myopic")
+    emit(json_output, result, lambda c: c.print(table(heads, rows)))

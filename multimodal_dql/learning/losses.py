@@ -66,8 +66,8 @@ def hl_gauss(value: Any, bins: Bins) -> Any:
     """A value as the probabilities that a Gaussian around it gives to the bins, (...) -> (..., Z).
 
     ``p_i = [F(e_{i+1}) - F(e_i)] / [F(e_Z) - F(e_0)]``, F the distribution function of a Gaussian around the value,
-    cut off at the ends (Imani & White 2018, "Improving regression performance with distributional losses", eq. 4). A value
-    outside the bins counts as one at the nearest end.
+    cut off at the ends (Imani & White 2018, "Improving regression performance with distributional losses", eq. 4). A
+    value outside the bins counts as one at the nearest end.
     """
     edges = ops.convert_to_tensor([bins.low + i * bins.width for i in range(bins.count + 1)], dtype="float32")
     value = ops.clip(ops.cast(value, "float32"), bins.low, bins.high)

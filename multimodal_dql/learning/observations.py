@@ -72,8 +72,8 @@ class ObservationAdapter:
             or len(wide) + len(narrow) < len(names)
         ):
             raise UsageError(
-                detail="observations: give a mask (A,), arrays with one row for each of A or A / 2 candidates, and plain "
-                f"vectors; these are { {name: array.shape[1:] for name, array in first.items()} }",
+                detail="observations: give a mask (A,), arrays with one row for each of A or A / 2 candidates, and "
+                f"plain vectors; these are { {name: array.shape[1:] for name, array in first.items()} }",
                 detail_zh="观测：需要掩码 (A,)、每个候选一行（A 行或 A/2 行）的数组以及一维向量；"
                 f"现为 { {name: array.shape[1:] for name, array in first.items()} }",
             )
@@ -94,8 +94,9 @@ class ObservationAdapter:
         present = np.zeros((n, a, 1), np.float32)
         if "content" in told:
             content[:] = self._repeat(told["content"])
-            seen = told["present"].max(axis=2, keepdims=True) if "present" in told else np.float32(1.0)
-            present[:] = self._repeat(seen) if np.ndim(seen) else seen
+            present[:] = (
+                self._repeat(told["present"].max(axis=2, keepdims=True)) if "present" in told else 1.0
+            )
         return {
             "content": content,
             "present": present,

@@ -36,12 +36,14 @@ class ScenarioAgent:
         unit: reward that counts as 1 in the network.
         batch: decisions scored at once; batches are padded to it, so that a result does not depend on the batch it
             came in.
+        learner: what trained it; kept because its compiled code can train the next one.
     """
 
     network: Any
     adapter: ObservationAdapter
     unit: float
     batch: int = 256
+    learner: Any = None
 
     def __post_init__(self) -> None:
         import tensorflow as tf

@@ -1,8 +1,8 @@
 """What Q-learning regresses on: pure functions of rewards, discounts and next values.
 
 Names carry time, as in rlax: ``r_t`` follows the action ``a_t`` taken in state ``s_t``, and ``q_tp1`` are the values
-of ``s_{t+1}``. A terminal step is a discount of 0: ``discount_t = g (1 - done_t)``. A truncated step keeps its discount,
-because the state goes on having a value; only the chain of rewards ends there (`chain`).
+of ``s_{t+1}``. A terminal step is a discount of 0: ``discount_t = g (1 - done_t)``. A truncated step keeps its
+discount, because the state goes on having a value; only the chain of rewards ends there (`chain`).
 
 Shape letters: ``T`` steps (time comes first), ``K`` actions; ``...`` is any number of further axes.
 """
@@ -25,16 +25,28 @@ NEVER = -1e30
 """Stands for minus infinity where a maximum must pass by; an infinity would make 0 x inf somewhere."""
 
 
+def _library(array: Any) -> Any:
+    """NumPy for NumPy arrays, else Keras operations, which have the same names and also work in a compiled graph."""
+    if isinstance(array, np.ndarray):
+        return np
+    from keras import ops
+
+    return ops
+
+
+def _bool(xp: Any, mask: Any) -> Any:
+    return np.asarray(mask, dtype=bool) if xp is np else xp.cast(mask, "bool")
+
+
 def greedy_value(q_tp1: Any, available_tp1: Any) -> Any:
     """``max_a q(s, a)`` over available actions, (..., K) and (..., K) -> (...).
 
     A state without any available action (padding) has the value 0.
     """
-    from keras import ops
-
-    free = ops.cast(available_tp1, "bool")
-    best = ops.max(ops.where(free, q_tp1, NEVER), axis=-1)
-    return ops.where(ops.any(free, axis=-1), best, ops.zeros_like(best))
+    xp = _library(q_tp1)
+    free = _bool(xp, available_tp1)
+    best = xp.max(xp.where(free, q_tp1, NEVER), axis=-1)
+    return xp.where(xp.any(free, axis=-1), best, xp.zeros_like(best))
 
 
 def one_step(r_t: Any, discount_t: Any, q_tp1: Any, available_tp1: Any) -> Any:
@@ -68,10 +80,9 @@ def double_q(r_t: Any, discount_t: Any, q_tp1_select: Any, q_tp1_value: Any, ava
     Returns:
         (...).
     """
-    from keras import ops
-
-    best = ops.argmax(ops.where(ops.cast(available_tp1, "bool"), q_tp1_select, NEVER), axis=-1)
-    return r_t + discount_t * ops.take_along_axis(q_tp1_value, best[..., None], axis=-1)[..., 0]
+    xp = _library(q_tp1_select)
+    best = xp.argmax(xp.where(_bool(xp, available_tp1), q_tp1_select, NEVER), axis=-1)
+    return r_t + discount_t * xp.take_along_axis(q_tp1_value, best[..., None], axis=-1)[..., 0]
 
 
 def chain(terminated_t: Bools, truncated_t: Bools, discount: float) -> tuple[Array, Bools]:
@@ -91,8 +102,8 @@ def chain(terminated_t: Bools, truncated_t: Bools, discount: float) -> tuple[Arr
 def n_step(r_t: Array, discount_t: Array, v_tp1: Array, goes_on_t: Bools, n: int) -> Array:
     """Sum `n` rewards, then bootstrap; earlier where the chain ends (Sutton & Barto 2018, eq. 7.1).
 
-    ``G_t = r_t + d_t (r_{t+1} + d_{t+1} (... r_{t+m-1} + d_{t+m-1} v_{t+m}))``, m = n, or fewer at the end of an episode
-    or of the rollout.
+    ``G_t = r_t + d_t (r_{t+1} + d_{t+1} (... r_{t+m-1} + d_{t+m-1} v_{t+m}))``, m = n, or fewer at the end of an
+    episode or of the rollout.
 
     Args:
         r_t: (T, ...).

@@ -23,7 +23,7 @@ class MinibatchLearner:
     Each loss is divided by its own running mean, so that neither drowns the other, whatever their units.
 
     Args:
-        network: a `CandidateQNetwork` with the advantage ``whole`` or ``reward_and_later``.
+        network: a `CandidateQNetwork` with any advantage but ``click_and_later``.
         learning_rate: at the start.
         weight_decay: of AdamW.
         clip_norm: largest gradient norm.
@@ -39,7 +39,12 @@ class MinibatchLearner:
         )
         self.size: NDArray[np.float32] | None = None
         self._run = tf.function(self._updates, jit_compile=True)
-        self._measure = tf.function(self._losses, jit_compile=True)
+
+    def restart(self) -> None:
+        """Forget everything but the compiled code."""
+        self.size = None
+        for variable in self.optimizer.variables:
+            variable.assign(np.zeros(variable.shape))
 
     def learn(
         self, data: Mapping[str, NDArray[Any]], index: NDArray[np.int32], rate: float
@@ -58,7 +63,8 @@ class MinibatchLearner:
             self.optimizer.build(self.network.trainable_variables)
         self.optimizer.learning_rate.assign(rate)
         if self.size is None:
-            self.size = np.maximum(self._measure(dict(data)).numpy(), SMALLEST)
+            some = {name: tf.convert_to_tensor(array) for name, array in data.items()}
+            self.size = np.maximum(self._losses(some).numpy(), SMALLEST)
         found = self._run(dict(data), tf.constant(index), tf.constant(self.size)).numpy()
         self.size = FORGETS * self.size + (1.0 - FORGETS) * np.maximum(found, SMALLEST)
         return {"td_error": float(found[0]), "reward_error": float(found[1])}
