@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
-from multimodal_dql.run_config import SCHEMA_VERSION, read_config, read_file
+from multimodal_dql.run_config import SCHEMA_VERSION, read_config, read_file, sync_folder, write_file
 from multimodal_dql.state import (
     RECORD_WIDTH,
     ContentProjection,
@@ -34,6 +33,9 @@ __all__ = ["SCHEMA_VERSION", "Agent", "Estimate", "Spread"]
 
 NETWORK_SETTINGS = ("hidden", "members", "modality_dropout", "content_noise")
 """Fields of `NetworkConfig` that are settings; the others follow from the data."""
+WEIGHTS = "weights.safetensors"
+NEW_WEIGHTS = ".weights.safetensors.new"
+"""Where weights are until the configuration that vouches for them is in place."""
 BATCH = 256
 """Decisions scored at once; batches are padded to it, so that a result does not depend on the batch it came in."""
 
@@ -183,10 +185,14 @@ class Agent:
         return self._compiled({name: tf.convert_to_tensor(array) for name, array in inputs.items()})
 
     def save(self, folder: Path) -> None:
-        """Write the run: weights first, then the configuration that vouches for them, each atomically."""
+        """Write the run: weights beside the old ones, the configuration that vouches for them, then their renaming.
+
+        Interrupted at any moment, the folder still holds a whole run: the old one or the new one.
+        """
         from safetensors.numpy import save as to_bytes
 
         folder.mkdir(parents=True, exist_ok=True)
+        _settle(folder)
         tensors = {
             f"network/{v.path}": np.asarray(v.value) for v in self.network.weights if v.dtype == "float32"
         }
@@ -211,8 +217,10 @@ class Agent:
             "audience": self.audience.tolist(),
             "facts": self.facts,
         }
-        _write(folder / "weights.safetensors", weights)
-        _write(folder / "config.json", json.dumps(config, ensure_ascii=False, indent=1).encode())
+        write_file(folder / NEW_WEIGHTS, weights)
+        write_file(folder / "config.json", json.dumps(config, ensure_ascii=False, indent=1).encode())
+        (folder / NEW_WEIGHTS).replace(folder / WEIGHTS)
+        sync_folder(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Agent:
@@ -222,9 +230,7 @@ class Agent:
 
         config = read_config(folder)
         try:
-            weights = read_file(folder / "weights.safetensors")
-            if hashlib.sha256(weights).hexdigest() != config.weights_sha256:
-                raise ValueError("hash")
+            weights = _weights(folder, config.weights_sha256)
             tensors = from_bytes(weights)
             if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
                 raise ValueError("not finite")
@@ -260,6 +266,32 @@ class Agent:
         return agent
 
 
+def _weights(folder: Path, sha256: str) -> bytes:
+    """The weights that the configuration names, in their place or not yet. Raises OSError or ValueError."""
+    for name in (NEW_WEIGHTS, WEIGHTS):
+        if name == WEIGHTS or (folder / name).exists():
+            weights = read_file(folder / name)
+            if hashlib.sha256(weights).hexdigest() == sha256:
+                return weights
+    raise ValueError("hash")
+
+
+def _settle(folder: Path) -> None:
+    """Finish a save that was interrupted just before its last step, or drop what it left."""
+    new = folder / NEW_WEIGHTS
+    if not new.exists():
+        return
+    try:
+        sha256 = json.loads(read_file(folder / "config.json"))["weights_sha256"]
+        whole = hashlib.sha256(read_file(new)).hexdigest() == sha256
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if whole:
+        new.replace(folder / WEIGHTS)
+    else:
+        new.unlink()
+
+
 def _projection(
     name: str, modality: str, fingerprint: str, width: int, tensors: Mapping[str, NDArray[Any]]
 ) -> EncoderProjection:
@@ -286,13 +318,3 @@ def _pad(array: NDArray[Any]) -> NDArray[Any]:
     """Repeat the first row until the batch is full."""
     missing = BATCH - len(array)
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write to a neighbour, then rename: a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

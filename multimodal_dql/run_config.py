@@ -6,6 +6,7 @@ Every number that decides about memory or indexes into something is bounded here
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from multimodal_dql.errors import RunError
 
-__all__ = ["SCHEMA_VERSION", "RunConfig", "read_config", "read_file"]
+__all__ = ["SCHEMA_VERSION", "RunConfig", "read_config", "read_file", "sync_folder", "write_file"]
 
 SCHEMA_VERSION = 1
 LARGEST_FILE = 1 << 30
@@ -160,12 +161,36 @@ def read_config(folder: Path) -> RunConfig:
         raise _incomplete(folder, f"{place}: {found['msg']}" if place else found["msg"]) from error
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
     """A file of a run directory. Raises OSError when it is missing, ValueError when it is no ordinary file or huge."""
     info = path.stat()
-    if not stat.S_ISREG(info.st_mode) or info.st_size > LARGEST_FILE:
+    if not stat.S_ISREG(info.st_mode) or info.st_size > largest:
         raise ValueError("not an ordinary file of reasonable size")
     return path.read_bytes()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write to a neighbour, then rename: a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _incomplete(folder: Path, found: str) -> RunError:
