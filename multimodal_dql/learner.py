@@ -7,6 +7,7 @@ The online network chooses the next action, the target network values it,
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,7 @@ def double_q_target(reward: Any, factor: Any, q_online: Any, q_target: Any, avai
 
 
 SCALE = "optimizer/rate_scale"
+_NUMBERED = re.compile(r"^(seed_generator|adam_?w)_\d+/")
 
 
 class Learner:
@@ -101,7 +103,7 @@ class Learner:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that the next step depends on, by name."""
-        arrays = {name: np.array(variable) for name, variable in self._variables().items()}
+        arrays = {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
         return arrays | {SCALE: np.array([self.scale])}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -118,7 +120,7 @@ class Learner:
         if scale.shape != (1,) or not 0.0 < float(scale[0]) <= 1.0:
             raise ValueError(f"{SCALE}: {scale!r}")
         for name, variable in variables.items():
-            if state[name].shape != tuple(variable.shape) or state[name].dtype != np.array(variable).dtype:
+            if state[name].shape != tuple(variable.shape) or state[name].dtype != variable.numpy().dtype:
                 raise ValueError(f"{name}: {state[name].dtype} {state[name].shape}")
         for name, variable in variables.items():
             variable.assign(state[name])
@@ -126,12 +128,13 @@ class Learner:
 
     def _variables(self) -> dict[str, Any]:
         """Every variable under ``online/``, ``target/`` or ``optimizer/``."""
-        # Keras gives random counters names that need not differ; their place in the list does.
         named = {}
         parts = (("online", self.online), ("target", self.target), ("optimizer", self.optimizer))
         for part, owner in parts:
             for i, variable in enumerate(owner.variables):
-                named[f"{part}/{i:03d}/{variable.path}"] = variable
+                # Keras numbers optimisers and counters of random numbers throughout a process; here they are one each.
+                name = _NUMBERED.sub(r"\1/", variable.path)
+                named[f"{part}/{i:03d}/{name}"] = variable
         return named
 
     def _updates(self, batches: Any) -> Any:

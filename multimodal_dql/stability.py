@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -15,7 +15,7 @@ from multimodal_dql.metrics import METRICS_FILE, read_metrics
 from multimodal_dql.monitors import ACTIONS, Finding
 from multimodal_dql.run_config import read_file
 
-__all__ = ["STABILITY_FILE", "Stability", "Verdict", "read_stability", "summarise"]
+__all__ = ["STABILITY_FILE", "Stability", "Verdict", "findings_text", "read_stability", "summarise"]
 
 STABILITY_FILE = "stability.json"
 
@@ -86,6 +86,18 @@ def summarise(values: Mapping[str, Sequence[float]], findings: Sequence[Finding]
         dead_share=mean("dead_share", slice(-1, None)),
         findings=tuple(findings),
     )
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """The text of ``stability.json``; JSON has no word for not-a-number, which becomes null."""
+    rows = [
+        {
+            name: value if isinstance(value, str) or math.isfinite(value) else None
+            for name, value in row.items()
+        }
+        for row in map(asdict, findings)
+    ]
+    return json.dumps({"findings": rows}, indent=1) + "\n"
 
 
 def read_stability(run: Path) -> Stability:

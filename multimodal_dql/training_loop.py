@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from multimodal_dql.run_config import write_file
 from multimodal_dql.simulation.audience import CONTEXT, World
 from multimodal_dql.simulation.sessions import Stage, Steps, run_sessions
 from multimodal_dql.simulation.typical import typical_users
-from multimodal_dql.stability import STABILITY_FILE
+from multimodal_dql.stability import STABILITY_FILE, findings_text
 from multimodal_dql.state import ContentProjection
 from multimodal_dql.train_config import TrainConfig, check_settings
 from multimodal_dql.training_state import TrainingState, check_same, identity
@@ -175,7 +174,7 @@ class Training:
         return {name: array[good] for name, array in drawn.items()}
 
     def _finite(self) -> bool:
-        return all(np.isfinite(np.asarray(w)).all() for w in self.agent.network.trainable_variables)
+        return all(np.isfinite(w.numpy()).all() for w in self.agent.network.trainable_variables)
 
     def _go_back(self) -> None:
         """To the last state that passed, with a lower learning rate."""
@@ -232,11 +231,10 @@ class Training:
         self.agent.spread = calibrate(self.agent, self.world)
         if self.run is None:
             return
-        findings = [asdict(found) for found in self.state.watch.findings]
         self.agent.save(self.run)
         if self.about.audience:
             write_file(self.run / AUDIENCE_FILE, self.about.audience.encode())
-        write_file(self.run / STABILITY_FILE, json.dumps({"findings": findings}, indent=1).encode())
+        write_file(self.run / STABILITY_FILE, findings_text(self.state.watch.findings).encode())
         publish(self.run, self.keep_checkpoints)
 
     def _stop(self, finding: Finding, row: dict[str, float]) -> TrainingError:

@@ -90,14 +90,17 @@ def commands() -> dict[str, Any]:
 def test_train_prints_one_object_and_leaves_a_whole_run(trained_run: tuple[Path, Done]) -> None:
     run, done = trained_run
     result = json.loads(done.out)
-    assert set(result) == {"run", "train_seconds", "comparisons", "control"}
+    assert set(result) == {"run", "train_seconds", "comparisons", "control", "stability"}
     assert [c["against"] for c in result["comparisons"]] == ["first", "uniform"]
     assert len(done.lines) == 2, (
         done.err
     )  # the count and the variant left out: no bars, no chatter of TensorFlow
     assert LEFT_OUT in done.lines[1]
     files = {path.name for path in run.iterdir()}
-    assert files == {"audience.json", "config.json", "metrics.jsonl", "tensorboard", "weights.safetensors"}
+    assert files == {
+        *("audience.json", "config.json", "metrics.jsonl", "stability.json"),
+        *("tensorboard", "weights.safetensors"),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -710,7 +713,7 @@ def test_an_interrupted_training_leaves_no_half_written_run(
     )
     try:
         until = time.monotonic() + 120
-        while not (out / "tensorboard").exists() and time.monotonic() < until:
+        while not (out / "unfinished" / "tensorboard").exists() and time.monotonic() < until:
             time.sleep(0.2)
         # TensorFlow's compiler can swallow the first one; a person presses again.
         for _ in range(10):
