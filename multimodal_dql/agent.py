@@ -1,8 +1,9 @@
 """The agent: a `CandidateQNetwork` with what it needs to decide, and its run directory.
 
 A run directory holds ``config.json`` (settings, schema version, hash of the weights), ``weights.safetensors`` (network
-and content projection), ``metrics.jsonl`` and ``tensorboard/``. The network is rebuilt in code from the JSON; nothing
-in a run directory is executed or unpickled.
+and content projection), ``metrics.jsonl``, ``stability.json`` (what monitors said) and ``tensorboard/``; a training
+that has not ended lives in ``unfinished/``. The network is rebuilt in code from the JSON; nothing in a run directory is
+executed or unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
-from multimodal_dql.run_config import SCHEMA_VERSION, read_config, read_file, sync_folder, write_file
+from multimodal_dql.run_config import SCHEMA_VERSION, read_config, read_weights, write_run
 from multimodal_dql.state import (
     RECORD_WIDTH,
     ContentProjection,
@@ -33,9 +34,6 @@ __all__ = ["SCHEMA_VERSION", "Agent", "Estimate", "Spread"]
 
 NETWORK_SETTINGS = ("hidden", "members", "modality_dropout", "content_noise")
 """Fields of `NetworkConfig` that are settings; the others follow from the data."""
-WEIGHTS = "weights.safetensors"
-NEW_WEIGHTS = ".weights.safetensors.new"
-"""Where weights are until the configuration that vouches for them is in place."""
 BATCH = 256
 """Decisions scored at once; batches are padded to it, so that a result does not depend on the batch it came in."""
 
@@ -192,7 +190,6 @@ class Agent:
         from safetensors.numpy import save as to_bytes
 
         folder.mkdir(parents=True, exist_ok=True)
-        _settle(folder)
         tensors = {
             f"network/{v.path}": np.asarray(v.value) for v in self.network.weights if v.dtype == "float32"
         }
@@ -217,10 +214,7 @@ class Agent:
             "audience": self.audience.tolist(),
             "facts": self.facts,
         }
-        write_file(folder / NEW_WEIGHTS, weights)
-        write_file(folder / "config.json", json.dumps(config, ensure_ascii=False, indent=1).encode())
-        (folder / NEW_WEIGHTS).replace(folder / WEIGHTS)
-        sync_folder(folder)
+        write_run(folder, weights, json.dumps(config, ensure_ascii=False, indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Agent:
@@ -230,7 +224,7 @@ class Agent:
 
         config = read_config(folder)
         try:
-            weights = _weights(folder, config.weights_sha256)
+            weights = read_weights(folder, config.weights_sha256)
             tensors = from_bytes(weights)
             if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
                 raise ValueError("not finite")
@@ -264,32 +258,6 @@ class Agent:
         agent.winners = [winner.model_dump() for winner in config.winners]
         agent.facts = config.facts.model_dump()
         return agent
-
-
-def _weights(folder: Path, sha256: str) -> bytes:
-    """The weights that the configuration names, in their place or not yet. Raises OSError or ValueError."""
-    for name in (NEW_WEIGHTS, WEIGHTS):
-        if name == WEIGHTS or (folder / name).exists():
-            weights = read_file(folder / name)
-            if hashlib.sha256(weights).hexdigest() == sha256:
-                return weights
-    raise ValueError("hash")
-
-
-def _settle(folder: Path) -> None:
-    """Finish a save that was interrupted just before its last step, or drop what it left."""
-    new = folder / NEW_WEIGHTS
-    if not new.exists():
-        return
-    try:
-        sha256 = json.loads(read_file(folder / "config.json"))["weights_sha256"]
-        whole = hashlib.sha256(read_file(new)).hexdigest() == sha256
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if whole:
-        new.replace(folder / WEIGHTS)
-    else:
-        new.unlink()
 
 
 def _projection(

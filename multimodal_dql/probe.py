@@ -118,8 +118,9 @@ def start_values(agent: Agent, world: World, steps: Steps, returns: NDArray[np.f
     state = world.candidates.state(steps.item[first, 0], steps.context[first, 0], steps.record[first, 0])
     q = agent.q_values(state) / agent.base_rate
     best = q.max(axis=1)
-    rows = np.arange(len(q))
-    shown = steps.active[first, 0] & (q[rows, steps.action[first, 0]] >= best)
+    # An action that is not there is greedy for nobody: the monitors have its transition left out.
+    greedy = (q >= best[:, None]) & (np.arange(q.shape[1]) == steps.action[first, :1])
+    shown = steps.active[first, 0] & greedy.any(axis=1)
     if not shown.any():
         return {"q_mean": math.nan, "return_mean": math.nan}
     return {"q_mean": float(best[shown].mean()), "return_mean": float(returns[first][shown].mean())}

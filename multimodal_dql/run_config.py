@@ -5,6 +5,7 @@ Every number that decides about memory or indexes into something is bounded here
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -15,9 +16,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from multimodal_dql.errors import RunError
 
-__all__ = ["SCHEMA_VERSION", "RunConfig", "read_config", "read_file", "sync_folder", "write_file"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "RunConfig",
+    "read_config",
+    "read_file",
+    "read_weights",
+    "sync_folder",
+    "write_file",
+    "write_run",
+]
 
 SCHEMA_VERSION = 1
+WEIGHTS = "weights.safetensors"
+NEW_WEIGHTS = ".weights.safetensors.new"
+"""Where weights are until the configuration that vouches for them is in place."""
 LARGEST_FILE = 1 << 30
 """Bytes of a file in a run directory; a run over a hundred thousand stories stays far below."""
 
@@ -167,6 +180,44 @@ def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
     if not stat.S_ISREG(info.st_mode) or info.st_size > largest:
         raise ValueError("not an ordinary file of reasonable size")
     return path.read_bytes()
+
+
+def read_weights(folder: Path, sha256: str) -> bytes:
+    """The weights that the configuration names, in their place or not yet. Raises OSError or ValueError."""
+    for name in (NEW_WEIGHTS, WEIGHTS):
+        if name == WEIGHTS or (folder / name).exists():
+            weights = read_file(folder / name)
+            if hashlib.sha256(weights).hexdigest() == sha256:
+                return weights
+    raise ValueError("hash")
+
+
+def write_run(folder: Path, weights: bytes, config: bytes) -> None:
+    """Write weights beside the old ones, the configuration that holds their hash, then rename the weights.
+
+    Interrupted at any moment, the folder still holds a whole run: the old one or the new one.
+    """
+    _settle(folder)
+    write_file(folder / NEW_WEIGHTS, weights)
+    write_file(folder / "config.json", config)
+    (folder / NEW_WEIGHTS).replace(folder / WEIGHTS)
+    sync_folder(folder)
+
+
+def _settle(folder: Path) -> None:
+    """Finish a write that was interrupted just before its last step, or drop what it left."""
+    new = folder / NEW_WEIGHTS
+    if not new.exists():
+        return
+    try:
+        sha256 = json.loads(read_file(folder / "config.json"))["weights_sha256"]
+        whole = hashlib.sha256(read_file(new)).hexdigest() == sha256
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if whole:
+        new.replace(folder / WEIGHTS)
+    else:
+        new.unlink()
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -63,7 +63,7 @@ def test_an_interval_of_one_run_is_a_point() -> None:
 def test_the_interval_holds_the_truth() -> None:
     """Normal scores of 20 runs. A percentile interval of so few is somewhat narrow: about 92 % for 95.
 
-    Fails at a true coverage of .92 with probability 5e-4 (binomial, 300 draws, fewer than 262).
+    Fails at a true coverage of .93 with probability 2e-4 (binomial, 300 draws, fewer than 262).
     """
     rng = np.random.default_rng(3)
     held = 0
