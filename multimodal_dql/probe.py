@@ -32,6 +32,8 @@ class Probe:
     """A fixed set of decisions: stories in turn, typical users, no record. Remembers the last greedy choices."""
 
     def __init__(self, agent: Agent, world: World) -> None:
+        import tensorflow as tf
+
         c = world.candidates
         items = np.arange(PROBE) % len(c.table)
         available = c.available[items]
@@ -40,6 +42,7 @@ class Probe:
         context = np.resize(agent.contexts({}), (PROBE, agent.context.width)).astype(np.float32)
         self.network = agent.network
         self.state = c.state(items, context, record)
+        self._look = tf.function(self._forward, autograph=False)
         self.greedy, _, _ = self._ask()
 
     def renew(self) -> None:
@@ -60,34 +63,37 @@ class Probe:
         return {"churn": churn, "dead_share": dead, "preference": preference}
 
     def _ask(self) -> tuple[NDArray[np.int64], float, float]:
-        import tensorflow as tf
-
-        with _recorded(self.network) as seen:
-            inputs = {name: tf.convert_to_tensor(array) for name, array in self.state.inputs().items()}
-            q = self.network(inputs, training=False)["q"].numpy().mean(axis=0)
-        available = self.state.available
+        q, alive = self._look(self.state.inputs())
+        q, available = q.numpy(), self.state.available
         top, low = (np.where(available, q, end) for end in (-np.inf, np.inf))
         several = available.sum(axis=1) > 1
         spread = (top.max(axis=1) - low.min(axis=1))[several]
-        # A unit is (member, place): it is dead when no decision and no candidate raises it above 0.
-        alive = [(x > 0).any(axis=tuple(range(1, x.ndim - 1))) for x in seen]
-        dead = 1.0 - float(np.mean(np.concatenate([a.ravel() for a in alive])))
         preference = float(spread.max()) if len(spread) else 1.0
-        return top.argmax(axis=1), preference, dead
+        return top.argmax(axis=1), preference, 1.0 - float(alive)
+
+    def _forward(self, inputs: Any) -> tuple[Any, Any]:
+        """Mean Q, (B, K), and the share of hidden units that some decision and candidate raise above 0."""
+        import tensorflow as tf
+
+        with _recorded(self.network) as seen:
+            q = self.network(inputs, training=False)["q"]
+        # A unit is (member, place).
+        alive = [tf.reduce_any(x > 0, axis=list(range(1, len(x.shape) - 1))) for x in seen]
+        flat = tf.concat([tf.reshape(a, [-1]) for a in alive], axis=0)
+        return tf.reduce_mean(q, axis=0), tf.reduce_mean(tf.cast(flat, tf.float32))
 
 
 @contextlib.contextmanager
-def _recorded(network: Any) -> Iterator[list[NDArray[np.float32]]]:
-    """What the layers of `HIDDEN` give while the block runs, each (M, ..., U); the network runs eagerly."""
-    seen: list[NDArray[np.float32]] = []
+def _recorded(network: Any) -> Iterator[list[Any]]:
+    """What the layers of `HIDDEN` give while the block runs or is traced, each (M, ..., U)."""
+    seen: list[Any] = []
     layers = [getattr(network, name) for name in HIDDEN]
     original = [layer.call for layer in layers]
 
     def recording(call: Any) -> Any:
         def recorded(x: Any) -> Any:
-            y = call(x)
-            seen.append(y.numpy())
-            return y
+            seen.append(call(x))
+            return seen[-1]
 
         return recorded
 
