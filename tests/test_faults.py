@@ -22,6 +22,7 @@ from multimodal_dql.agent import Agent
 from multimodal_dql.checkpoint import checkpoints
 from multimodal_dql.errors import MultimodalDQLError, TrainingError, UsageError
 from multimodal_dql.monitors import ACTIONS
+from multimodal_dql.probe import HIDDEN
 from multimodal_dql.rank import rank
 from multimodal_dql.replay import Replay
 from multimodal_dql.simulation.sessions import Steps
@@ -224,9 +225,13 @@ def test_an_inflated_q_is_undone(bench: Bench) -> None:
 
 
 def test_a_dead_network_is_brought_back(bench: Bench) -> None:
+    """Every unit behind a rectifier far below 0, whatever it sees: no gradient will raise it again."""
+
     def kill(net: Any) -> None:
-        for v in net.trainable_variables:
-            v.assign(v * 0.0)
+        for name in HIDDEN:
+            norm = getattr(net, name)
+            norm.gain.assign(norm.gain * 0.0)
+            norm.offset.assign(norm.offset * 0.0 - 10.0)
 
     bench.train(inject(bench, 5, kill))
     assert_lowered_once(bench, "dead")
@@ -360,9 +365,10 @@ def _newer(path: Path) -> None:
     [(_cut, "bytes, not"), (_alter, "online.safetensors was altered"), (_newer, "newer version (format 99")],
 )
 def test_a_damaged_checkpoint_is_passed_over(
-    bench: Bench, damage: Callable[[Path], None], words: str
+    bench: Bench, interrupted: Path, damage: Callable[[Path], None], words: str
 ) -> None:
-    damage(interrupted(bench))
+    shutil.copytree(interrupted / "unfinished", bench.run / "unfinished")
+    damage(checkpoints(bench.run / "unfinished")[0])
     bench.train(resume=True)
     assert len(bench.told) == 1
     assert words in bench.told[0]
