@@ -1,15 +1,15 @@
 """The agent: a `CandidateQNetwork` with what it needs to decide, and its run directory.
 
 A run directory holds ``config.json`` (settings, schema version, hash of the weights), ``weights.safetensors`` (network
-and content projection), ``metrics.jsonl`` and ``tensorboard/``. The network is rebuilt in code from the JSON; nothing
-in a run directory is executed or unpickled.
+and content projection), ``metrics.jsonl``, ``stability.json`` (what monitors said) and ``tensorboard/``; a training
+that has not ended lives in ``unfinished/``. The network is rebuilt in code from the JSON; nothing in a run directory is
+executed or unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
-from multimodal_dql.run_config import SCHEMA_VERSION, read_config, read_file
+from multimodal_dql.run_config import read_config
+from multimodal_dql.run_file import SCHEMA_VERSION, read_weights, write_run
 from multimodal_dql.state import (
     RECORD_WIDTH,
     ContentProjection,
@@ -183,7 +184,10 @@ class Agent:
         return self._compiled({name: tf.convert_to_tensor(array) for name, array in inputs.items()})
 
     def save(self, folder: Path) -> None:
-        """Write the run: weights first, then the configuration that vouches for them, each atomically."""
+        """Write the run: weights beside the old ones, the configuration that vouches for them, then their renaming.
+
+        Interrupted at any moment, the folder still holds a whole run: the old one or the new one.
+        """
         from safetensors.numpy import save as to_bytes
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,8 +215,7 @@ class Agent:
             "audience": self.audience.tolist(),
             "facts": self.facts,
         }
-        _write(folder / "weights.safetensors", weights)
-        _write(folder / "config.json", json.dumps(config, ensure_ascii=False, indent=1).encode())
+        write_run(folder, weights, json.dumps(config, ensure_ascii=False, indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Agent:
@@ -222,9 +225,7 @@ class Agent:
 
         config = read_config(folder)
         try:
-            weights = read_file(folder / "weights.safetensors")
-            if hashlib.sha256(weights).hexdigest() != config.weights_sha256:
-                raise ValueError("hash")
+            weights = read_weights(folder, config.weights_sha256)
             tensors = from_bytes(weights)
             if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
                 raise ValueError("not finite")
@@ -286,13 +287,3 @@ def _pad(array: NDArray[Any]) -> NDArray[Any]:
     """Repeat the first row until the batch is full."""
     missing = BATCH - len(array)
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write to a neighbour, then rename: a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -6,7 +6,7 @@ Results go to stdout, progress and messages to stderr; with ``--json`` stdout ho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,8 +65,16 @@ def demo(
     from multimodal_dql.encoders.registry import DEFAULT_ENCODERS
     from multimodal_dql.pipeline import offline_test
     from multimodal_dql.rank import rank
-    from multimodal_dql.report import TrainingCurve, print_comparison, ranking_to_dict, write_html
+    from multimodal_dql.report import (
+        TrainingCurve,
+        print_comparison,
+        print_stability,
+        ranking_to_dict,
+        stability_to_dict,
+        write_html,
+    )
     from multimodal_dql.report.output import writable_folder
+    from multimodal_dql.stability import read_stability
     from multimodal_dql.training import TrainConfig, read_metrics, train
 
     run = writable_folder(out / "run")
@@ -79,6 +87,7 @@ def demo(
         )
     ranking = rank(agent, encoded)
     test = offline_test(agent, world, encoded, seed=seed, sessions=sessions)
+    stability = read_stability(run)
     page = write_html(
         out / "index.html",
         ranking=ranking,
@@ -86,6 +95,7 @@ def demo(
         comparisons=test.comparisons,
         control=test.control,
         training=TrainingCurve(*read_metrics(run)),
+        stability=stability,
         lang=language(),
     )
     write_json(out / "ranking.json", ranking_to_dict(ranking))
@@ -100,13 +110,15 @@ def demo(
         "learned_over_first": found["first"],
         "learned_over_uniform": found["uniform"],
         "control_over_first": {"uplift": control.uplift, "low": control.low, "high": control.high},
+        "stability": stability_to_dict(stability),
         "report": str(page),
     }
-    emit(
-        json_output,
-        result,
-        lambda console: print_comparison(test.comparisons, console, language(), control=control),
-    )
+
+    def show(console: Any) -> None:
+        print_comparison(test.comparisons, console, language(), control=control)
+        print_stability(stability, console, language())
+
+    emit(json_output, result, show)
     announce(f"open {page.resolve()} in a browser", f"请用浏览器打开 {page.resolve()}")
 
 
@@ -148,6 +160,16 @@ def train(
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of the test afterwards.")] = 4000,
     engagement: EngagementOpt = None,
     assume: AssumeOpt = None,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=0, help="Rounds between two checkpoints; 0 writes none.")
+    ] = 10,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the training that was interrupted in --out.")
+    ] = False,
+    keep_checkpoints: Annotated[
+        bool,
+        typer.Option("--keep-checkpoints", help="Leave them in RUN/checkpoints when the training is done."),
+    ] = False,
     seed: SeedOpt = 0,
     strict: StrictOpt = False,
     json_output: JsonOpt = False,
@@ -156,12 +178,26 @@ def train(
     """Train an agent on a catalogue in front of a simulated audience, and test it on stories it did not see."""
     from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.pipeline import offline_test
-    from multimodal_dql.report import comparison_to_dict, print_comparison
+    from multimodal_dql.report import (
+        comparison_to_dict,
+        print_comparison,
+        print_stability,
+        stability_to_dict,
+    )
     from multimodal_dql.report.output import writable_folder
     from multimodal_dql.setting import read_config
-    from multimodal_dql.training import TrainConfig
+    from multimodal_dql.stability import read_stability
+    from multimodal_dql.train_config import TrainConfig, check_settings
     from multimodal_dql.training import train as learn
 
+    config = TrainConfig(
+        iterations=iterations,
+        learning_rate=learning_rate,
+        discount=discount,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+    )
+    check_settings(config)
     names, read, clicks = (
         encoder_list(encoders),
         read_catalogue(catalogue),
@@ -169,19 +205,34 @@ def train(
     )
     writable_folder(out)
     encoded = encode_catalogue(read, names, strict)
-    config = TrainConfig(iterations=iterations, learning_rate=learning_rate, discount=discount, seed=seed)
     with progress() as tick:
-        agent, world, seconds = timed(lambda: learn(encoded, config, clicks, run=out, progress=tick.training))
+        agent, world, seconds = timed(
+            lambda: learn(
+                encoded,
+                config,
+                clicks,
+                run=out,
+                progress=tick.training,
+                resume=resume,
+                keep_checkpoints=keep_checkpoints,
+                notice=lambda error: announce(error.text("en"), error.text("zh")),
+            )
+        )
     test = offline_test(agent, world, encoded, seed=seed, sessions=sessions)
+    stability = read_stability(out)
     result = {
         "run": str(out),
         "train_seconds": round(seconds, 2),
         "comparisons": [comparison_to_dict(c) for c in test.comparisons],
         "control": comparison_to_dict(test.control),
+        "stability": stability_to_dict(stability),
     }
-    emit(
-        json_output, result, lambda c: print_comparison(test.comparisons, c, language(), control=test.control)
-    )
+
+    def show(console: Any) -> None:
+        print_comparison(test.comparisons, console, language(), control=test.control)
+        print_stability(stability, console, language())
+
+    emit(json_output, result, show)
 
 
 @app.command()

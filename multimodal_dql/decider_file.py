@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql import run_file
 from multimodal_dql.decider_weights import Sizes, Weights, fold, sizes_of
 from multimodal_dql.errors import RunError, UsageError
-from multimodal_dql.run_file import incomplete, read_file, read_settings
+from multimodal_dql.run_file import incomplete, read_settings
 
 __all__ = ["read_weights", "weights_of"]
 
@@ -24,10 +24,7 @@ def read_weights(folder: Path) -> Weights:
 
     sizes, base_rate, digest = _settings(folder)
     try:
-        data = read_file(folder / "weights.safetensors")
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ValueError("hash")
-        tensors = from_bytes(data)
+        tensors = from_bytes(run_file.read_weights(folder, digest))
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ValueError("not finite")
         named = {path: tensor for path, tensor in tensors.items() if path.startswith("network/")}

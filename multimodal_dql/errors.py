@@ -24,6 +24,7 @@
         ├── OutputError               a report or export that cannot be written
         ├── EncoderError              an encoder that cannot be loaded, or breaks its contract
         ├── RunError                  a run directory that cannot be used
+        │   └── CheckpointError       a checkpoint that cannot be resumed from
         └── TrainingError             training stopped; the last good weights are kept
 
 A class carries its message as a template in English and Chinese, so that the command line and the report can
@@ -43,6 +44,7 @@ __all__ = [
     "ABTestsInvalid",
     "CatalogueError",
     "CatalogueInvalid",
+    "CheckpointError",
     "DataFinding",
     "DatasetCardError",
     "DecoderFailed",
@@ -195,6 +197,10 @@ class RunError(InputError):
 
     en = "{path}: {detail}"
     zh = "{path}：{detail_zh}"
+
+
+class CheckpointError(RunError):
+    """A checkpoint that cannot be resumed from. Fields: path, detail, detail_zh."""
 
 
 class TrainingError(MultimodalDQLError):

@@ -20,7 +20,7 @@ from multimodal_dql.prior import ContentPrior
 from multimodal_dql.prior_blocks import Blocks, Topics
 from multimodal_dql.prior_ridge import Hyperparameters, Posterior
 from multimodal_dql.prior_style import STYLE_NAMES
-from multimodal_dql.run_config import read_file
+from multimodal_dql.run_file import read_file
 
 __all__ = ["ARRAYS_NAME", "FILE_NAME", "read_prior", "write_prior"]
 

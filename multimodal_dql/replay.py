@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,30 @@ class Replay:
         for name, store in self.data.items():
             store[at] = batch[name]
         self.added += n
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The transitions held, by field; not a copy."""
+        return {name: store[: len(self)] for name, store in self.data.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]], added: int) -> None:
+        """Take up where a replay of the same capacity and fields was left.
+
+        Args:
+            state: what `state` gave.
+            added: transitions ever added, which says where the next one goes.
+
+        Raises:
+            ValueError: another field, shape, type or length.
+        """
+        length = min(added, self.capacity)
+        if set(state) != set(self.data) or added < 0:
+            raise ValueError("other fields")
+        for name, store in self.data.items():
+            if state[name].shape != (length, *store.shape[1:]) or state[name].dtype != store.dtype:
+                raise ValueError(f"{name}: {state[name].dtype} {state[name].shape}")
+        for name, store in self.data.items():
+            store[:length] = state[name]
+        self.added = added
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
         """Draw transitions uniformly with replacement; every field comes as ``shape + entry``."""

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from multimodal_dql.run_file import SCHEMA_VERSION, incomplete, read_file, read_settings
+from multimodal_dql.run_file import incomplete, read_settings
 
-__all__ = ["SCHEMA_VERSION", "RunConfig", "read_config", "read_file"]
+__all__ = ["RunConfig", "read_config"]
 
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 NotNegative = Annotated[float, Field(ge=0.0, le=1e12)]

@@ -6,16 +6,30 @@ What ``config.json`` says is not checked here: `multimodal_dql.run_config` check
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
 
 from multimodal_dql.errors import RunError
 
-__all__ = ["SCHEMA_VERSION", "incomplete", "read_file", "read_settings"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "incomplete",
+    "read_file",
+    "read_settings",
+    "read_weights",
+    "sync_folder",
+    "write_file",
+    "write_run",
+]
 
 SCHEMA_VERSION = 1
+WEIGHTS = "weights.safetensors"
+NEW_WEIGHTS = ".weights.safetensors.new"
+"""Where weights are until the configuration that vouches for them is in place."""
 LARGEST_FILE = 1 << 30
 """Bytes of a file in a run directory; a run over a hundred thousand stories stays far below."""
 
@@ -44,12 +58,74 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return data
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
     """A file of a run directory. Raises OSError when it is missing, ValueError when it is no ordinary file or huge."""
     info = path.stat()
-    if not stat.S_ISREG(info.st_mode) or info.st_size > LARGEST_FILE:
+    if not stat.S_ISREG(info.st_mode) or info.st_size > largest:
         raise ValueError("not an ordinary file of reasonable size")
     return path.read_bytes()
+
+
+def read_weights(folder: Path, sha256: str) -> bytes:
+    """The weights that the configuration names, in their place or not yet. Raises OSError or ValueError."""
+    for name in (NEW_WEIGHTS, WEIGHTS):
+        if name == WEIGHTS or (folder / name).exists():
+            weights = read_file(folder / name)
+            if hashlib.sha256(weights).hexdigest() == sha256:
+                return weights
+    raise ValueError("hash")
+
+
+def write_run(folder: Path, weights: bytes, config: bytes) -> None:
+    """Write weights beside the old ones, the configuration that holds their hash, then rename the weights.
+
+    Interrupted at any moment, the folder still holds a whole run: the old one or the new one.
+    """
+    _settle(folder)
+    write_file(folder / NEW_WEIGHTS, weights)
+    write_file(folder / "config.json", config)
+    (folder / NEW_WEIGHTS).replace(folder / WEIGHTS)
+    sync_folder(folder)
+
+
+def _settle(folder: Path) -> None:
+    """Finish a write that was interrupted just before its last step, or drop what it left."""
+    new = folder / NEW_WEIGHTS
+    if not new.exists():
+        return
+    try:
+        sha256 = json.loads(read_file(folder / "config.json"))["weights_sha256"]
+        whole = hashlib.sha256(read_file(new)).hexdigest() == sha256
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if whole:
+        new.replace(folder / WEIGHTS)
+    else:
+        new.unlink()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write to a neighbour, then rename: a reader sees the old file or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def incomplete(folder: Path, found: str) -> RunError:

@@ -90,14 +90,17 @@ def commands() -> dict[str, Any]:
 def test_train_prints_one_object_and_leaves_a_whole_run(trained_run: tuple[Path, Done]) -> None:
     run, done = trained_run
     result = json.loads(done.out)
-    assert set(result) == {"run", "train_seconds", "comparisons", "control"}
+    assert set(result) == {"run", "train_seconds", "comparisons", "control", "stability"}
     assert [c["against"] for c in result["comparisons"]] == ["first", "uniform"]
     assert len(done.lines) == 2, (
         done.err
     )  # the count and the variant left out: no bars, no chatter of TensorFlow
     assert LEFT_OUT in done.lines[1]
     files = {path.name for path in run.iterdir()}
-    assert files == {"audience.json", "config.json", "metrics.jsonl", "tensorboard", "weights.safetensors"}
+    assert files == {
+        *("audience.json", "config.json", "metrics.jsonl", "stability.json"),
+        *("tensorboard", "weights.safetensors"),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -710,7 +713,7 @@ def test_an_interrupted_training_leaves_no_half_written_run(
     )
     try:
         until = time.monotonic() + 120
-        while not (out / "tensorboard").exists() and time.monotonic() < until:
+        while not (out / "unfinished" / "tensorboard").exists() and time.monotonic() < until:
             time.sleep(0.2)
         # TensorFlow's compiler can swallow the first one; a person presses again.
         for _ in range(10):
@@ -728,3 +731,51 @@ def test_an_interrupted_training_leaves_no_half_written_run(
     # Whole files only: either no configuration, so that it is no run, or one that vouches for its weights.
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert not (out / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_a_training_ends_with_the_same_bytes(
+    stories: Path, cache: Path, tmp_path: Path
+) -> None:
+    """Kill -9 once there is a checkpoint; what is refused on the way is one line and loses nothing."""
+    args = ("train", stories, "--encoders", "speech-embedding", "--iterations", 40, "--sessions", 100)
+    often = (*args, "--checkpoint-every", 1)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_command(*often, "--out", whole, cache=cache, seconds=600).code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "multimodal_dql", *map(str, (*often, "--out", killed))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "MULTIMODAL_DQL_CACHE": str(cache)},
+    )
+    until = time.monotonic() + 300
+    while not list(killed.glob("unfinished/checkpoint-*")) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert list(killed.glob("unfinished/checkpoint-*"))
+    assert not (killed / "config.json").exists()
+    again = run_command(*often, "--out", killed, cache=cache)
+    assert (again.code, again.out, len(again.lines)) == (2, "", 2), again.err
+    assert "continue it with --resume" in again.lines[-1]
+    other = run_command(*often, "--out", killed, "--resume", "--discount", 0.9, cache=cache)
+    assert (other.code, other.out, len(other.lines)) == (2, "", 2), other.err
+    assert "was made with discount = 0.5, and now it is 0.9" in other.lines[-1]
+    done = run_command(*often, "--out", killed, "--resume", "--json", cache=cache, seconds=600)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["stability"]["iterations"] == 40
+    names = {p.name for p in whole.iterdir() if p.is_file()}
+    assert {p.name for p in killed.iterdir() if p.is_file()} == names
+    for name in names:
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_nothing_to_resume_and_no_learning_rate_are_one_line(
+    call: Call, stories: Path, tmp_path: Path
+) -> None:
+    options = ("--encoders", "speech-embedding", "--out", tmp_path / "run")
+    done = call("train", stories, *options, "--resume")
+    assert (done.code, done.out) == (2, "")
+    assert "holds no interrupted training; start one without --resume" in done.lines[-1]
+    assert_refused(call("train", stories, *options, "--learning-rate", 0), "learning_rate is 0.0", "above 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +58,43 @@ def test_the_ring_overwrites_the_oldest_and_keeps_its_size() -> None:
     assert drawn.shape == (50, 20)
     assert set(np.unique(drawn)) == {2, 3, 4, 5}
     assert replay.bytes_per_transition == 4
+
+
+def test_a_replay_is_taken_up_where_it_was_left() -> None:
+    """Three entries added to a ring of four, two more after reading it back: the oldest is overwritten."""
+    fields = {"x": ((2,), np.float32), "n": ((), np.int32)}
+
+    def batch(*numbers: int) -> dict[str, np.ndarray]:
+        n = np.array(numbers, np.int32)
+        return {"x": np.stack([n, -n], axis=1).astype(np.float32), "n": n}
+
+    one, two = Replay(4, fields), Replay(4, fields)
+    one.add(batch(1, 2, 3))
+    two.restore({name: np.array(a) for name, a in one.state().items()}, one.added)
+    for replay in (one, two):
+        replay.add(batch(4, 5))
+        assert replay.data["n"].tolist() == [5, 2, 3, 4]
+    three = Replay(4, fields)
+    three.restore(one.state(), one.added)
+    three.add(batch(6))
+    assert three.data["n"].tolist() == [5, 6, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"x": np.zeros((3, 3), np.float32)},
+        {"n": np.zeros(3, np.int64)},
+        {"n": np.zeros(2, np.int32)},
+        {"y": np.zeros(3, np.int32)},
+    ],
+)
+def test_a_replay_of_another_kind_is_refused_whole(change: dict[str, np.ndarray]) -> None:
+    replay = Replay(4, {"n": ((), np.int32), "x": ((2,), np.float32)})
+    state = {"n": np.ones(3, np.int32), "x": np.ones((3, 2), np.float32)}
+    with pytest.raises(ValueError, match=r"x: |n: |other fields"):
+        replay.restore(state | change, 3)
+    assert len(replay) == 0
+    assert not replay.data["n"].any()
+    replay.restore(state, 3)
+    assert len(replay) == 3

@@ -1,7 +1,7 @@
 """The online agent behind a bare interface, for yardsticks that feed a learner one decision at a time.
 
-``predict(x, A) -> probabilities`` and ``learn(x, A, k, probability, reward)``, with context x (C,), candidates A (K, P) and
-whether the candidate k that was shown was clicked.
+``predict(x, A) -> probabilities`` and ``learn(x, A, k, probability, reward)``, with context x (C,), candidates A (K, P)
+and whether the candidate k that was shown was clicked.
 """
 
 from __future__ import annotations

@@ -7,8 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from multimodal_dql.commands.common import encode_catalogue
-from multimodal_dql.commands.options import CatalogueArg, JsonOpt, LangOpt, SeedOpt
+from multimodal_dql.commands.common import encode_catalogue, encoder_list
+from multimodal_dql.commands.options import (
+    DEFAULT_ENCODERS,
+    CatalogueArg,
+    EncodersOpt,
+    JsonOpt,
+    LangOpt,
+    SeedOpt,
+)
 from multimodal_dql.terminal import announce, emit, table
 
 __all__ = ["app"]
@@ -237,4 +244,38 @@ def sequential(
             )
         )
     heads = ("scenario", "uniform", "greedy on truth", "myopic", "ahead", "ahead over myopic")
+    emit(json_output, result, lambda c: c.print(table(heads, rows)))
+
+
+@app.command()
+def stability(
+    catalogue: CatalogueArg,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Trainings, each in front of its audience.")
+    ] = 10,
+    iterations: Annotated[int, typer.Option(min=1, help="Rounds of each training.")] = 40,
+    sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of each test.")] = 2000,
+    encoders: EncodersOpt = DEFAULT_ENCODERS,
+    seed: SeedOpt = 0,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Whether training comes out alike whatever the seed: interquartile mean of the gain, churn, monitors."""
+    from multimodal_dql.bench.stability import bench_stability
+    from multimodal_dql.datasets.catalogue import read_catalogue
+
+    encoded = encode_catalogue(read_catalogue(catalogue), encoder_list(encoders), strict=False)
+    result = bench_stability(encoded, seeds, iterations=iterations, sessions=sessions, first=seed)
+    rows = [
+        (f"clicks over {against}", f"{found['iqm']:+.1%}", f"[{found['low']:+.1%}, {found['high']:+.1%}]")
+        for against, found in result["uplift"].items()
+    ]
+    worst = result["worst_monitor"]
+    said = (
+        f"{worst['monitor']} ({worst['action']}, iteration {worst['iteration']})" if worst else "none spoke"
+    )
+    for name, value in (("churn, early", result["churn_early"]), ("churn, late", result["churn"])):
+        rows.append((name, "-" if value is None else f"{value:.1%}", ""))
+    rows += [("worst monitor", said, ""), ("stopped seeds", str(len(result["stopped"])), "")]
+    heads = (f"{seeds} seeds", "interquartile mean", "95 % interval")
     emit(json_output, result, lambda c: c.print(table(heads, rows)))

@@ -1,6 +1,8 @@
-"""What several training seeds say together: the interquartile mean with a bootstrap, and paired differences.
+"""Results of several seeds as one number with an interval. Pure functions, no state.
 
-Shape letters: ``S`` seeds.
+Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice": with few runs a mean
+follows one lucky seed and a median throws most of them away; the interquartile mean does neither, and an interval from
+resampled runs says how far the seeds agree.
 """
 
 from __future__ import annotations
@@ -9,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from multimodal_dql.errors import UsageError
 
-__all__ = ["Level", "interquartile_mean", "level", "paired"]
-
-Array = NDArray[np.float64]
+__all__ = ["Level", "interquartile_mean", "level", "paired", "stratified_interval"]
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,55 @@ class Level:
     high: float
 
 
-def interquartile_mean(scores: Array) -> Array:
-    """Mean of the middle half along the last axis (Agarwal et al. 2021, "Deep reinforcement learning at the edge of the
-    statistical precipice"); a quarter that is no whole number of seeds counts in part, so that 5 of 10 always weigh.
+def interquartile_mean(scores: ArrayLike) -> float:
+    """Mean of the middle half: the lowest and the highest quarter, rounded down, are left out.
+
+    >>> interquartile_mean([1, 2, 3, 4, 5, 6, 7, 100])
+    4.5
+
+    Args:
+        scores: of any shape, at least one, finite.
+
+    Raises:
+        ValueError: no score, or one that is not finite.
     """
-    s = scores.shape[-1]
-    ranked = np.sort(scores, axis=-1)
-    # Seed i covers the share from i / S to (i + 1) / S; its weight is the part of it between 1/4 and 3/4.
-    edges = np.arange(s + 1) / s
-    weight = np.clip(edges[1:], 0.25, 0.75) - np.clip(edges[:-1], 0.25, 0.75)
-    return np.asarray((ranked * weight).sum(axis=-1) / weight.sum())
+    ordered = np.sort(np.asarray(scores, np.float64), axis=None)
+    if not len(ordered) or not np.isfinite(ordered).all():
+        raise ValueError("scores must be finite, and at least one")
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
 
 
-def level(scores: Sequence[float], *, draws: int = 5000, seed: int = 0) -> Level:
-    """Interquartile mean over seeds with a percentile bootstrap over seeds."""
-    values = np.asarray(scores, np.float64)
-    rng = np.random.Generator(np.random.Philox(key=[seed, 70]))
-    resampled = interquartile_mean(values[rng.integers(0, len(values), (draws, len(values)))])
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Level(float(interquartile_mean(values)), float(low), float(high))
+def stratified_interval(
+    scores: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of the interquartile mean, runs drawn again within each task (the paper's section 4).
+
+    Args:
+        scores: (runs, tasks), or (runs,) of one task.
+        confidence: of the interval.
+        resamples: draws.
+        seed: of the draws.
+
+    Returns:
+        its two ends; equal when there is one run.
+    """
+    table = np.asarray(scores, np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    interquartile_mean(table)  # the same refusals
+    runs, tasks = table.shape
+    rng = np.random.Generator(np.random.Philox(key=[seed, 11]))
+    found: NDArray[np.float64] = np.empty(resamples)
+    for i in range(resamples):
+        found[i] = interquartile_mean(table[rng.integers(0, runs, (runs, tasks)), np.arange(tasks)])
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(found, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def level(scores: Sequence[float], *, seed: int = 0) -> Level:
+    """Interquartile mean over seeds with its bootstrap interval."""
+    return Level(interquartile_mean(scores), *stratified_interval(scores, seed=seed))
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float]) -> Level:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from multimodal_dql.report.export import comparison_to_dict, ranking_to_dict, write_csv
 from multimodal_dql.report.html import render_html, write_html
 from multimodal_dql.report.plots import TrainingCurve
-from multimodal_dql.report.terminal import print_comparison, print_ranking
+from multimodal_dql.report.stability import stability_to_dict
+from multimodal_dql.report.terminal import print_comparison, print_ranking, print_stability
 from multimodal_dql.report.trial import trial_to_dict
 from multimodal_dql.report.trial_html import render_trial_html, write_trial_html
 from multimodal_dql.report.trial_terminal import print_trial
@@ -15,10 +16,12 @@ __all__ = [
     "comparison_to_dict",
     "print_comparison",
     "print_ranking",
+    "print_stability",
     "print_trial",
     "ranking_to_dict",
     "render_html",
     "render_trial_html",
+    "stability_to_dict",
     "trial_to_dict",
     "write_csv",
     "write_html",

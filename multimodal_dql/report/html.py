@@ -21,9 +21,11 @@ from multimodal_dql.report.inline import Inliner, MediaSource
 from multimodal_dql.report.offline import comparison_view, control_view, gauge_scale
 from multimodal_dql.report.output import write_text
 from multimodal_dql.report.page import render_page
+from multimodal_dql.report.stability import DRAWN, spoken, stability_view
 from multimodal_dql.report.texts import Texts
 from multimodal_dql.report.usertext import without_folder
 from multimodal_dql.report.view import story_views
+from multimodal_dql.stability import Stability
 
 __all__ = ["VERDICTS", "render_html", "tally", "write_html"]
 
@@ -48,6 +50,7 @@ def write_html(
     comparisons: Sequence[Comparison] = (),
     training: plots.TrainingCurve | None = None,
     control: Comparison | None = None,
+    stability: Stability | None = None,
     lang: Lang = "en",
     title: str | None = None,
     media: MediaSource | None = None,
@@ -63,6 +66,7 @@ def write_html(
         comparisons: offline A/B comparisons, the most important first.
         training: what was measured while the agent learned.
         control: the comparison with embeddings permuted among the variants.
+        stability: how steadily the training went.
         lang: language of the page; users' own text stays as it is.
         title: instead of "What to publish".
         media: decodes pictures and sounds; by default a `MediaLoader` that lives as long as this call.
@@ -77,6 +81,7 @@ def write_html(
         comparisons=comparisons,
         training=training,
         control=control,
+        stability=stability,
         lang=lang,
         title=title,
         media=media,
@@ -91,6 +96,7 @@ def render_html(
     comparisons: Sequence[Comparison] = (),
     training: plots.TrainingCurve | None = None,
     control: Comparison | None = None,
+    stability: Stability | None = None,
     lang: Lang = "en",
     title: str | None = None,
     media: MediaSource | None = None,
@@ -123,7 +129,8 @@ def render_html(
         offline_intro=_offline_intro(comparisons, t),
         control=control_view(control, t) if control else None,
         control_is_drawn=control is not None and any(c.against == control.against for c in comparisons),
-        curves=_curves(training, t),
+        curves=_curves(training, t, left_out=DRAWN if stability else ()),
+        stability=stability_view(stability, training, t) if stability else None,
         training_steps=numbers.count(max(training.steps)) if training and training.steps else "",
         skipped=[
             (without_folder(p.where, folder), without_folder(p.error.text(lang), folder))
@@ -161,25 +168,18 @@ def _offline_intro(comparisons: Sequence[Comparison], t: Texts) -> str:
     )
 
 
-def _curves(training: plots.TrainingCurve | None, t: Texts) -> list[_CurveView]:
+def _curves(training: plots.TrainingCurve | None, t: Texts, left_out: Sequence[str] = ()) -> list[_CurveView]:
     if training is None or not training.steps:
         return []
     views = []
     for name, values in training.values.items():
+        if name in left_out:
+            continue
         title = t.named("metric", name)
         known = [value for value in values if math.isfinite(value)]
         if not known:
             views.append(_CurveView(title, numbers.MISSING, None, t("curve_empty", name=title)))
             continue
-        spoken = t(
-            "curve_label",
-            name=title,
-            steps=numbers.count(max(training.steps)),
-            first=numbers.plain(known[0]),
-            last=numbers.plain(known[-1]),
-            low=numbers.plain(min(known)),
-            high=numbers.plain(max(known)),
-        )
-        chart = plots.line_chart(training.steps, values, spoken, lambda tick: f"{tick:g}")
+        chart = plots.line_chart(training.steps, values, spoken(name, training, t), lambda tick: f"{tick:g}")
         views.append(_CurveView(title, numbers.plain(known[-1]), chart, ""))
     return views

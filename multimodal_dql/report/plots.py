@@ -222,39 +222,55 @@ def _thinned(points: list[tuple[float, float]], limit: int = 600) -> list[tuple[
     return [*kept, points[-1]]
 
 
-def line_chart(
-    steps: Sequence[int], values: Sequence[float], label: str, form: Callable[[float], str]
-) -> Markup:
-    """One curve over training steps, with three horizontal grid lines; gaps where numbers are not finite.
-
-    `label` is read out in place of the picture, `form` writes the tick labels.
-    """
-    height, top, bottom = 150, 8, 128
-    scale_y = scale_of(values, margin=0.04, at_most_ticks=4)
-    scale_x = Scale(float(min(steps)), float(max(*steps, min(steps) + 1)))
-    levels = [(tick, bottom - (bottom - top) * scale_y.place(tick) / 100) for tick in scale_y.ticks]
-    body = "".join(f'<line class="grid" x1="0" x2="100%" y1="{y:.2f}" y2="{y:.2f}"/>' for _, y in levels)
+def _runs(
+    steps: Sequence[int], values: Sequence[float], scale_x: Scale, scale_y: Scale
+) -> list[list[tuple[float, float]]]:
+    """Points in percent, cut where a number is not finite."""
     runs: list[list[tuple[float, float]]] = [[]]
     for step, value in zip(steps, values, strict=True):
         if math.isfinite(value):
             runs[-1].append((scale_x.place(step), 100 - scale_y.place(value)))
         elif runs[-1]:
             runs.append([])
-    lines = "".join(
-        f'<polyline class="curve" points="{" ".join(f"{x:.2f},{y:.2f}" for x, y in _thinned(run))}"/>'
-        for run in runs
-        if len(run) > 1
-    )
+    return runs
+
+
+def line_chart(
+    steps: Sequence[int],
+    values: Sequence[float],
+    label: str,
+    form: Callable[[float], str],
+    *,
+    beside: Sequence[float] = (),
+) -> Markup:
+    """One curve over training steps, with three horizontal grid lines; gaps where numbers are not finite.
+
+    `label` is read out in place of the picture, `form` writes the tick labels, `beside` is a second curve on the same
+    scale, drawn dashed.
+    """
+    height, top, bottom = 150, 8, 128
+    scale_y = scale_of([*values, *beside], margin=0.04, at_most_ticks=4)
+    scale_x = Scale(float(min(steps)), float(max(*steps, min(steps) + 1)))
+    levels = [(tick, bottom - (bottom - top) * scale_y.place(tick) / 100) for tick in scale_y.ticks]
+    body = "".join(f'<line class="grid" x1="0" x2="100%" y1="{y:.2f}" y2="{y:.2f}"/>' for _, y in levels)
+    lines = dots = ""
+    for css, series in (("", values), (" beside", beside)):
+        runs = _runs(steps, series, scale_x, scale_y) if series else []
+        lines += "".join(
+            f'<polyline class="curve{css}" points="{" ".join(f"{x:.2f},{y:.2f}" for x, y in _thinned(run))}"/>'
+            for run in runs
+            if len(run) > 1
+        )
+        # A run of one number has no line to draw.
+        dots += "".join(
+            f'<circle class="dot{css}" cx="{_at(run[0][0])}" cy="{top + (bottom - top) * run[0][1] / 100:.2f}" r="3"/>'
+            for run in runs
+            if len(run) == 1
+        )
     body += (
         f'<svg x="0" y="{top}" width="100%" height="{bottom - top}" viewBox="0 0 100 100" '
         'preserveAspectRatio="none">'
-        f"{lines}</svg>"
-    )
-    # A run of one number has no line to draw.
-    body += "".join(
-        f'<circle class="dot" cx="{_at(run[0][0])}" cy="{top + (bottom - top) * run[0][1] / 100:.2f}" r="3"/>'
-        for run in runs
-        if len(run) == 1
+        f"{lines}</svg>{dots}"
     )
     body += f'<line class="base" x1="0" x2="100%" y1="{bottom}" y2="{bottom}"/>'
     body += "".join(

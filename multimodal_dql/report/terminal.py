@@ -17,11 +17,13 @@ from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking
 from multimodal_dql.report import numbers
 from multimodal_dql.report.html import tally
 from multimodal_dql.report.offline import control_view, gain
+from multimodal_dql.report.stability import stability_view
 from multimodal_dql.report.texts import Texts
 from multimodal_dql.report.usertext import for_terminal, variants_by_key
 from multimodal_dql.report.view import has_lifts, say
+from multimodal_dql.stability import Stability
 
-__all__ = ["print_comparison", "print_ranking"]
+__all__ = ["print_comparison", "print_ranking", "print_stability"]
 
 _STYLE = {"winner": "green", "lean": "yellow", "no_clear_winner": "cyan"}
 _ROOMY = 100
@@ -138,6 +140,16 @@ def print_comparison(
         console.print(table)
     if control:
         console.print(Text(_plain(control_view(control, t).sentence)))
+
+
+def print_stability(stability: Stability, console: Console | None = None, lang: Lang = "en") -> None:
+    """The verdict on a training, then what its monitors found, one line each."""
+    console = console or Console()
+    view = stability_view(stability, None, Texts(lang))
+    console.print(Text(_plain(view.sentence)))
+    for name, said, found in view.monitors:
+        if found:
+            console.print(Padding(_named(name, said, Texts(lang)), (0, 0, 0, 2)))
 
 
 def _plain(text: str) -> str:
