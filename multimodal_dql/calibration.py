@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent, Spread
-from multimodal_dql.rank import mean_and_disagreement
+from multimodal_dql.evaluation.proportions import wilson_interval
+from multimodal_dql.rank import believe, mean_and_disagreement, probability_best
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.simulation.sessions import Stage
 from multimodal_dql.simulation.typical import true_rates, typical_impressions
 from multimodal_dql.state import record_features
 
-__all__ = ["calibrate", "known_winners", "world_rates"]
+__all__ = [
+    "BINS",
+    "ReliabilityBin",
+    "calibrate",
+    "known_winners",
+    "reliability",
+    "reliability_bins",
+    "world_rates",
+]
 
 USERS = 64
 """Typical users over which a click rate is averaged."""
+BINS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Edges of the stated probabilities that are judged together."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Variants whose stated probability of being best lies between `low` and `high`, against the truth.
+
+    Attributes:
+        low: edge.
+        high: edge.
+        variants: how many.
+        stated: mean probability stated.
+        true: share of them that have the highest click rate of their story.
+        true_low: 95 % Wilson interval of that share.
+        true_high: its upper end.
+    """
+
+    low: float
+    high: float
+    variants: int
+    stated: float
+    true: float
+    true_low: float
+    true_high: float
 
 
 def world_rates(world: World, seed: int = 0) -> NDArray[np.float64]:
@@ -47,6 +84,40 @@ def calibrate(agent: Agent, world: World) -> Spread:
     own = (error - shared) ** 2 * size / np.maximum(size - 1, 1)
     floor, factor = _non_negative_line(disagreement[c.available], own[c.available])
     return Spread(floor, factor, float(np.mean(shared**2)))
+
+
+def reliability(agent: Agent, world: World) -> tuple[ReliabilityBin, ...]:
+    """What a ranking says of training stories, records hidden, against the click rates of the audience.
+
+    Each story is judged by the members that did not learn from it. The ranking asks for the highest Q, all that follows
+    a choice; here it is judged by the click rate alone, because that truth is known. Bins without a variant are left
+    out.
+    """
+    c = world.candidates
+    blind = replace(c, impressions=np.zeros_like(c.impressions), clicks=np.zeros_like(c.clicks))
+    belief = believe(agent, blind, agent.contexts({})[:USERS], np.arange(len(c.table)))
+    rates = np.where(c.available, world_rates(world), -1.0)
+    stated, best = [], []
+    for i, kept in enumerate(c.available):
+        stated.append(probability_best(belief.q[i, kept], belief.q_sd[i, kept], seed=i))
+        best.append(rates[i, kept] == rates[i].max())
+    return reliability_bins(np.concatenate(stated), np.concatenate(best))
+
+
+def reliability_bins(
+    stated: NDArray[np.float64], best: NDArray[np.bool_], edges: Sequence[float] = BINS
+) -> tuple[ReliabilityBin, ...]:
+    """Stated probabilities (N,) and what came of them (N,), bin by bin."""
+    found = []
+    for low, high in pairwise(edges):
+        here = (stated >= low) & ((stated < high) | (high == edges[-1]))
+        n = int(here.sum())
+        if n:
+            hits = int(best[here].sum())
+            found.append(
+                ReliabilityBin(low, high, n, float(stated[here].mean()), hits / n, *wilson_interval(hits, n))
+            )
+    return tuple(found)
 
 
 def _non_negative_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:

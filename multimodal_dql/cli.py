@@ -70,6 +70,7 @@ def demo(
         print_comparison,
         print_stability,
         ranking_to_dict,
+        reliability_to_list,
         stability_to_dict,
         write_html,
     )
@@ -96,6 +97,7 @@ def demo(
         control=test.control,
         training=TrainingCurve(*read_metrics(run)),
         stability=stability,
+        reliability=test.reliability,
         lang=language(),
     )
     write_json(out / "ranking.json", ranking_to_dict(ranking))
@@ -111,6 +113,7 @@ def demo(
         "learned_over_uniform": found["uniform"],
         "control_over_first": {"uplift": control.uplift, "low": control.low, "high": control.high},
         "stability": stability_to_dict(stability),
+        "reliability": reliability_to_list(test.reliability),
         "report": str(page),
     }
 
@@ -182,6 +185,7 @@ def train(
         comparison_to_dict,
         print_comparison,
         print_stability,
+        reliability_to_list,
         stability_to_dict,
     )
     from multimodal_dql.report.output import writable_folder
@@ -226,6 +230,7 @@ def train(
         "comparisons": [comparison_to_dict(c) for c in test.comparisons],
         "control": comparison_to_dict(test.control),
         "stability": stability_to_dict(stability),
+        "reliability": reliability_to_list(test.reliability),
     }
 
     def show(console: Any) -> None:

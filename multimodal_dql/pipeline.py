@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.calibration import ReliabilityBin, reliability
 from multimodal_dql.errors import CatalogueError
 from multimodal_dql.evaluation.statistics import Comparison
 from multimodal_dql.features import Features
@@ -23,10 +24,12 @@ class OfflineTest:
     Attributes:
         comparisons: learned over first, learned over uniform.
         control: learned over first with embeddings permuted among the variants; its interval should include 0.
+        reliability: what the agent says of being best against what is true; see `reliability`.
     """
 
     comparisons: tuple[Comparison, ...]
     control: Comparison
+    reliability: tuple[ReliabilityBin, ...] = ()
 
 
 def offline_test(agent: Agent, world: World, encoded: Features, *, seed: int, sessions: int) -> OfflineTest:
@@ -51,4 +54,4 @@ def offline_test(agent: Agent, world: World, encoded: Features, *, seed: int, se
     outcomes["permuted"] = outcome(world, learned, seed=seed, sessions=sessions, seen=blind)
     pairs = [("learned", "first"), ("learned", "uniform"), ("permuted", "first")]
     first, uniform, control = compare(outcomes, pairs, item_ids)
-    return OfflineTest((first, uniform), control)
+    return OfflineTest((first, uniform), control, reliability(agent, world))

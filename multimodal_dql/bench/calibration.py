@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.calibration import reliability_bins
 from multimodal_dql.features import Features
 from multimodal_dql.rank import rank
 from multimodal_dql.setting import Setting, read_setting
@@ -47,19 +47,10 @@ def bench_calibration(runs: Sequence[Path], encode: Any) -> dict[str, Any]:
             found.append(_statements(setting, encode(list(setting.agent.encoders))))
     stated = np.concatenate([f.stated for f in found])
     best = np.concatenate([f.best for f in found])
-    rows = []
-    for low, high in pairwise(BINS):
-        here = (stated >= low) & ((stated < high) | (high == 1.0))
-        if here.any():
-            rows.append(
-                {
-                    "from": low,
-                    "to": high,
-                    "variants": int(here.sum()),
-                    "stated": float(stated[here].mean()),
-                    "true": float(best[here].mean()),
-                }
-            )
+    rows = [
+        {"from": b.low, "to": b.high, "variants": b.variants, "stated": b.stated, "true": b.true}
+        for b in reliability_bins(stated, best, BINS)
+    ]
     return {
         "coverage_90": [float(f.inside.mean()) for f in found],
         "probability_of_being_best": rows,

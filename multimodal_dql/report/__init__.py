@@ -5,6 +5,7 @@ from __future__ import annotations
 from multimodal_dql.report.export import comparison_to_dict, ranking_to_dict, write_csv
 from multimodal_dql.report.html import render_html, write_html
 from multimodal_dql.report.plots import TrainingCurve
+from multimodal_dql.report.reliability import reliability_to_list
 from multimodal_dql.report.stability import stability_to_dict
 from multimodal_dql.report.terminal import print_comparison, print_ranking, print_stability
 from multimodal_dql.report.trial import trial_to_dict
@@ -19,6 +20,7 @@ __all__ = [
     "print_stability",
     "print_trial",
     "ranking_to_dict",
+    "reliability_to_list",
     "render_html",
     "render_trial_html",
     "stability_to_dict",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from markupsafe import Markup
 
@@ -21,11 +21,15 @@ from multimodal_dql.report.inline import Inliner, MediaSource
 from multimodal_dql.report.offline import comparison_view, control_view, gauge_scale
 from multimodal_dql.report.output import write_text
 from multimodal_dql.report.page import render_page
+from multimodal_dql.report.reliability import reliability_view
 from multimodal_dql.report.stability import DRAWN, spoken, stability_view
 from multimodal_dql.report.texts import Texts
 from multimodal_dql.report.usertext import without_folder
 from multimodal_dql.report.view import story_views
 from multimodal_dql.stability import Stability
+
+if TYPE_CHECKING:
+    from multimodal_dql.calibration import ReliabilityBin
 
 __all__ = ["VERDICTS", "render_html", "tally", "write_html"]
 
@@ -51,6 +55,7 @@ def write_html(
     training: plots.TrainingCurve | None = None,
     control: Comparison | None = None,
     stability: Stability | None = None,
+    reliability: Sequence[ReliabilityBin] = (),
     lang: Lang = "en",
     title: str | None = None,
     media: MediaSource | None = None,
@@ -67,6 +72,7 @@ def write_html(
         training: what was measured while the agent learned.
         control: the comparison with embeddings permuted among the variants.
         stability: how steadily the training went.
+        reliability: stated probabilities of being best against the truth of the simulated audience.
         lang: language of the page; users' own text stays as it is.
         title: instead of "What to publish".
         media: decodes pictures and sounds; by default a `MediaLoader` that lives as long as this call.
@@ -82,6 +88,7 @@ def write_html(
         training=training,
         control=control,
         stability=stability,
+        reliability=reliability,
         lang=lang,
         title=title,
         media=media,
@@ -97,6 +104,7 @@ def render_html(
     training: plots.TrainingCurve | None = None,
     control: Comparison | None = None,
     stability: Stability | None = None,
+    reliability: Sequence[ReliabilityBin] = (),
     lang: Lang = "en",
     title: str | None = None,
     media: MediaSource | None = None,
@@ -131,6 +139,7 @@ def render_html(
         control_is_drawn=control is not None and any(c.against == control.against for c in comparisons),
         curves=_curves(training, t, left_out=DRAWN if stability else ()),
         stability=stability_view(stability, training, t) if stability else None,
+        reliability=reliability_view(reliability, t),
         training_steps=numbers.count(max(training.steps)) if training and training.steps else "",
         skipped=[
             (without_folder(p.where, folder), without_folder(p.error.text(lang), folder))

@@ -42,6 +42,15 @@ STABILITY_TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "q_against_return": ("Q against realised return", "Q 值与实际回报"),
     "q_against_return_key": ("solid: Q promised; dashed: realised", "实线：Q 值预计；虚线：实际"),
+    "reliability": ("Can the probabilities be believed?", "概率可信吗？"),
+    "reliability_intro": (
+        "What the agent says about being best, on stories it did not learn from, against the highest click rate of the "
+        "simulated audience. Upright line: said; dot with its 95 % interval: came true.",
+        "智能体对未参与学习的条目所给出的“最佳”概率，与模拟受众中点击率最高者对照。"
+        "竖线：所给概率；圆点及 95% 区间：实际比例。",
+    ),
+    "reliability_said": ("said {stated} ({n} variants)", "所给概率 {stated}（{n} 个变体）"),
+    "reliability_came": ("came true {true} [{low}, {high}]", "实际 {true} [{low}, {high}]"),
     "monitors": ("What the monitors said", "监测结论"),
     "monitor_passed": ("nothing found", "未发现问题"),
     "monitor_once": ("round {iteration}: {what}; {action}", "第 {iteration} 轮：{what}；{action}"),

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from multimodal_dql.calibration import ReliabilityBin
 from multimodal_dql.monitors import ACTIONS, Finding
-from multimodal_dql.report import TrainingCurve, print_stability, stability_to_dict
+from multimodal_dql.report import TrainingCurve, print_stability, reliability_to_list, stability_to_dict
 from multimodal_dql.report.stability import stability_view
 from multimodal_dql.report.texts import Texts
 from multimodal_dql.stability import summarise
@@ -125,3 +126,23 @@ def test_in_a_terminal():
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("The training was stopped")
     assert [line.strip().split(":")[0] for line in lines[1:]] == ["Simulated data", "Finite numbers", "Loss"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "said", "came"),
+    [
+        ("en", "said 80.0% (12 variants)", "came true 75.0% [47.0%, 91.0%]"),
+        ("zh", "所给概率 80.0%（12 个变体）", "实际 75.0% [47.0%, 91.0%]"),
+    ],
+)
+def test_reliability_is_drawn_bin_by_bin(sample, loader, lang, said, came):
+    bins = (
+        ReliabilityBin(0.5, 0.75, 30, 0.6, 0.5, 0.33, 0.67),
+        ReliabilityBin(0.75, 1.0, 12, 0.8, 0.75, 0.47, 0.91),
+    )
+    page = Page(render(sample, loader, reliability=bins, lang=lang))
+    (found,) = page.all("section", "reliability")
+    assert said in found["text"]
+    assert came in found["text"]
+    assert reliability_to_list(bins)[1]["true"] == 0.75
+    assert Page(render(sample, loader, lang=lang)).all("section", "reliability") == []
