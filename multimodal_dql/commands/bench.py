@@ -279,3 +279,31 @@ def stability(
     rows += [("worst monitor", said, ""), ("stopped seeds", str(len(result["stopped"])), "")]
     heads = (f"{seeds} seeds", "interquartile mean", "95 % interval")
     emit(json_output, result, lambda c: c.print(table(heads, rows)))
+
+
+@app.command()
+def online(
+    world: Annotated[
+        list[str] | None, typer.Option("--world", help="Kind of world; repeatable. All by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Worlds of each kind.")] = 3,
+    rounds: Annotated[int, typer.Option(min=10, help="Decisions in each.")] = 20_000,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="A part of the agent to leave out; repeatable.")
+    ] = None,
+    seed: SeedOpt = 0,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """How well an agent chooses that starts from nothing and learns from single clicks; some minutes."""
+    from multimodal_dql.bench.online import KINDS, bench_online
+
+    result = bench_online(world or KINDS, seeds, rounds, without or (), seed)
+    rows = [
+        (kind, f"{found['random']:.3f}", name, f"{r['ratio']:.3f}", f"{r['rounds_per_second']:,.0f}")
+        for kind, found in result["worlds"].items()
+        for name, r in found.items()
+        if name != "random"
+    ]
+    heads = ("world", "random", "agent", "chosen / best click rate", "rounds/s")
+    emit(json_output, result, lambda c: c.print(table(heads, rows)))
