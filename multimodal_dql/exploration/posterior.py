@@ -28,6 +28,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.errors import UsageError
+
 __all__ = ["Link", "Observations", "Posterior", "PosteriorConfig", "expected_reward", "log_likelihood"]
 
 Float = NDArray[np.float64]
@@ -51,8 +53,10 @@ class PosteriorConfig:
     Attributes:
         link: ``logistic`` for rewards of 0 and 1, ``identity`` for any other.
         samples: S, weight vectors drawn from the posterior; a probability is a multiple of 1 / S.
-        scale: of the posterior's standard deviation when sampling. Chapelle & Li 2011 ("An empirical evaluation of
-            Thompson sampling") find .25 to .5 better than 1 over finite horizons; .2 was tuned here.
+        scale: of the posterior's standard deviation when sampling; None is .2 for clicks and 1 for other rewards.
+            Chapelle & Li 2011 ("An empirical evaluation of Thompson sampling") find .25 to .5 better than 1 over finite
+            horizons, and .2 was tuned here for clicks. Where a mistake is dear and what is avoided is never seen
+            again, less than 1 avoids the wrong things for good.
         base_rate: prior mean of a click, where the intercept of the logistic link starts.
         precision: of each block at the start, for rows of content and context of about unit length; ``own`` is that of
             the own effects.
@@ -64,7 +68,7 @@ class PosteriorConfig:
 
     link: Link = "logistic"
     samples: int = 64
-    scale: float = 0.2
+    scale: float | None = None
     base_rate: float = 0.05
     precision: Mapping[str, float] = field(
         default_factory=lambda: {"context": 1.0, "content": 1.0, "products": 0.6, "hidden": 30.0, "own": 20.0}
@@ -73,6 +77,31 @@ class PosteriorConfig:
     batch: int = 32
     growth: float = 1.3
     newton_steps: int = 2
+
+    def __post_init__(self) -> None:
+        if not (self.samples >= 1 and self.batch >= 1 and self.newton_steps >= 1 and self.growth >= 1.0):
+            raise UsageError(
+                detail="posterior: samples, batch, newton_steps and growth are 1 or more",
+                detail_zh="后验：samples、batch、newton_steps 和 growth 应不小于 1",
+            )
+        if not (self.spread >= 0.0 and 0.0 < self.base_rate < 1.0 and self.pseudo_weights > 0.0):
+            raise UsageError(
+                detail="posterior: scale is 0 or more, base_rate lies between 0 and 1, and pseudo_weights is above 0",
+                detail_zh="后验：scale 应不小于 0，base_rate 应在 0 与 1 之间，pseudo_weights 应大于 0",
+            )
+        wrong = [name for name, value in self.precision.items() if not value > 0.0]
+        if wrong:
+            raise UsageError(
+                detail=f"posterior: the precision of '{wrong[0]}' is above 0",
+                detail_zh=f"后验：“{wrong[0]}” 的 precision 应大于 0",
+            )
+
+    @property
+    def spread(self) -> float:
+        """`scale`, or its default for the link."""
+        if self.scale is not None:
+            return self.scale
+        return 0.2 if self.link == "logistic" else 1.0
 
 
 class Observations:
@@ -182,7 +211,7 @@ class Posterior:
         self._own_weight = np.concatenate([self._own_weight, np.zeros(more)])
         self._cross = np.concatenate([self._cross, np.zeros((len(self.mean), more))], axis=1)
         fresh = self.rng.standard_normal((more, self.config.samples)) * (
-            self.config.scale / np.sqrt(self.precision["own"])
+            self.config.spread / np.sqrt(self.precision["own"])
         )
         self.effects = np.concatenate([self.effects, fresh.astype(np.float32)])
 
@@ -275,12 +304,12 @@ class Posterior:
         c = self.config
         z = self.rng.standard_normal((len(self.mean), c.samples))
         error = _triangular(self._lower, z, transposed=True)
-        self.weights = (self.mean[:, None] + c.scale * error).astype(np.float32)
+        self.weights = (self.mean[:, None] + c.spread * error).astype(np.float32)
         own = (
             self.rng.standard_normal((len(self.own_mean), c.samples)) / np.sqrt(self._own_precision)[:, None]
         )
         own[self._seen] -= self._ratio.T @ error
-        self.effects = (self.own_mean[:, None] + c.scale * own).astype(np.float32)
+        self.effects = (self.own_mean[:, None] + c.spread * own).astype(np.float32)
 
     def _set_precisions(self, part: slice) -> None:
         """Evidence maximisation, one round; and the noise of the identity link."""

@@ -66,7 +66,11 @@ class ObservationAdapter:
         wide = tuple(name for name in names if first[name].ndim == 3)
         narrow = tuple(name for name in names if first[name].ndim == 2)
         rows = {first[name].shape[1] for name in (*wide, "content") if name in first}
-        if len(rows) != 1 or actions not in (max(rows), 2 * max(rows)) or len(wide) + len(narrow) < len(names):
+        if (
+            len(rows) != 1
+            or actions not in (max(rows), 2 * max(rows))
+            or len(wide) + len(narrow) < len(names)
+        ):
             raise UsageError(
                 detail="observations: give a mask (A,), arrays with one row for each of A or A / 2 candidates, and plain "
                 f"vectors; these are { {name: array.shape[1:] for name, array in first.items()} }",

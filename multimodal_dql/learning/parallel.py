@@ -226,7 +226,11 @@ def _start(
 
 
 def _rollout(
-    groups: Sequence[_Group], agent: ScenarioAgent, config: ParallelConfig, epsilon: float, rng: np.random.Generator
+    groups: Sequence[_Group],
+    agent: ScenarioAgent,
+    config: ParallelConfig,
+    epsilon: float,
+    rng: np.random.Generator,
 ) -> dict[str, NDArray[Any]]:
     """T steps of every environment as rows (T x N), with their targets."""
     ends = np.cumsum([g.env.num_envs for g in groups])
