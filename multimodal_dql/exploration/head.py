@@ -3,10 +3,10 @@
 The probability of a candidate is the share of S posterior samples in which it scores highest, mixed with a floor, so
 that the action is drawn from exactly what is logged (Russo et al. 2018, "A tutorial on Thompson sampling").
 
-Drift is met in two steps. A one-sided CUSUM (Page 1954) of the log likelihood ratio "rewards are only 60 % of what is
-predicted" sounds the alarm. Then a rival posterior, which learns only from rows since the change, races against the old
-one: whichever predicts the coming rewards better stays. A false alarm costs a little time and no knowledge, because what
-forgets too much predicts worse.
+Drift is met in two steps. A one-sided CUSUM (Page 1954) of the log likelihood ratio "rewards are only 60 % of what
+is predicted" sounds the alarm. Then a rival posterior, which learns only from rows since the change, races against
+the old one: whichever predicts the coming rewards better stays. A false alarm costs a little time and no knowledge,
+because what forgets too much predicts worse.
 
 Shape letters: ``F`` features, ``K`` candidates, ``S`` samples.
 """

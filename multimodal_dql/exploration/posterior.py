@@ -6,15 +6,15 @@ effect), and ``f`` is the logistic function for clicks or the identity for other
 
 Formulas:
     Prior ``w_j ~ N(0, 1 / tau_block)``, ``u_a ~ N(0, 1 / tau_own)``: one precision a block of features.
-    Laplace approximation (Bishop 2006, section 4.5): precision ``X' W X + diag(tau)``, mean by damped Newton steps; with
-    the identity link it is exact (Bishop 2006, eqs. 3.53-3.54).
+    Laplace approximation (Bishop 2006, section 4.5): precision ``X' W X + diag(tau)``, mean by damped Newton steps;
+    with the identity link it is exact (Bishop 2006, eqs. 3.53-3.54).
     Between refits each batch of rows takes one Newton step from the last posterior (the same with the last posterior
     as prior): assumed-density filtering.
     Own effects have a diagonal block, so they are eliminated by the Schur complement
     ``X' W X + T - B D^-1 B'``: thousands of them cost little.
     Evidence maximisation (MacKay 1992; Tipping 2001): ``tau = (gamma + k) / (|m|^2 + k / tau_0)`` with
-    ``gamma = n - tau trace(Sigma_block)``, the number of weights that the data determine, and ``k`` pseudo-weights at the
-    initial precision. A block that explains nothing fades out by itself.
+    ``gamma = n - tau trace(Sigma_block)``, the number of weights that the data determine, and ``k`` pseudo-weights at
+    the initial precision. A block that explains nothing fades out by itself.
 
 Shape letters: ``F`` features, ``N`` candidates with an own effect, ``S`` samples, ``n`` rows.
 """
@@ -40,8 +40,8 @@ LARGEST_STEP = 3.0
 BIAS_PRECISION = 0.1
 """Of the intercept: nearly flat."""
 SMALLEST_NOISE = 0.25
-"""Share of the highest estimate of the noise so far. What a good policy still shows is less noisy than what it has learned
-to avoid, and the noise of the rewards that it sees would make it sure of what it no longer tries."""
+"""Share of the highest estimate of the noise so far. What a good policy still shows is less noisy than what it has
+learned to avoid, and the noise of the rewards that it sees would make it sure of what it no longer tries."""
 NOISE_ROWS = 10.0
 """Pseudo-rows whose noise is the rewards' mean square: rewards that happen to be alike at first prove nothing."""
 
@@ -196,6 +196,8 @@ class Posterior:
             self.prior_mean[blocks["bias"]] = np.log(rate / (1 - rate))
         self.mean, self.own_mean = self.prior_mean.copy(), np.zeros(0)
         self.noise = 1.0
+        self.weights: NDArray[np.float32]
+        self.effects: NDArray[np.float32]
         self._unit, self._peak = 1e-12, 0.0
         self._gram, self._cross, self._own_weight = np.zeros((f, f)), np.zeros((f, 0)), np.zeros(0)
         self.learned, self._next_refit = start, start + 2 * config.batch
@@ -261,7 +263,7 @@ class Posterior:
             weight, error = np.full(len(z), 1.0 / self.noise), (self.rows.reward[part] - q) / self.noise
         gram, cross, own_weight = _moments(x, own, weight, len(self.own_mean))
         slope = (x.T @ error.astype(np.float32)).astype(np.float64)
-        own_slope = np.bincount(own, error, minlength=len(self.own_mean))
+        own_slope = np.asarray(np.bincount(own, error, minlength=len(self.own_mean)), np.float64)
         if fresh:
             self._gram, self._cross, self._own_weight = gram, cross, own_weight
             slope -= self._diagonal() * (self.mean - self.prior_mean)
@@ -332,8 +334,9 @@ class Posterior:
             noise = (float(rest @ rest) + NOISE_ROWS * unit) / (free + NOISE_ROWS)
             self._peak = max(self._peak, noise)
             previous, self.noise = self.noise, max(noise, SMALLEST_NOISE * self._peak)
-            for array in (self._gram, self._cross, self._own_weight):
-                array *= previous / self.noise
+            change = previous / self.noise
+            self._gram, self._cross = self._gram * change, self._cross * change
+            self._own_weight = self._own_weight * change
 
     def _set_precision(self, name: str, determined: float, weights: Float, unit: float) -> None:
         """MacKay's fixed point for one block; its initial precision is per unit of reward."""
@@ -360,7 +363,7 @@ def _moments(
     return (
         (scaled.T @ scaled).astype(np.float64),
         np.ascontiguousarray((indicator @ x).T, dtype=np.float64),
-        np.bincount(own, weight, minlength=candidates),
+        np.asarray(np.bincount(own, weight, minlength=candidates), np.float64),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,8 @@ def test_probabilities_are_reported_again_until_something_is_learned() -> None:
 
 
 def test_expected_reward_is_the_click_rate() -> None:
-    """4,000 clicks of two candidates, sd of a rate .011: within .05, 4.5 of them; the prior shrinks by less than .01."""
+    """4,000 clicks of two candidates, sd of a rate .011: within .05, 4.5 of them; the prior shrinks by less than
+    .01."""
     head = BayesianHead(BLOCKS, HeadConfig(drift=OFF))
     x = rows_of([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     rng = rng_of(4)
@@ -133,9 +135,9 @@ def test_expected_reward_is_the_click_rate() -> None:
 
 @pytest.mark.slow
 def test_reported_probabilities_are_calibrated_where_the_posterior_is_right() -> None:
-    """700 worlds drawn from the prior (weights of precision .5, own effects of 4, noise 1), 80 rows, then one decision among
-    five candidates, two of them new. Drawn from the reported probabilities, a candidate is truly the best as often as its
-    probability says; so is every candidate.
+    """700 worlds drawn from the prior (weights of precision .5, own effects of 4, noise 1), 80 rows, then one
+    decision among five candidates, two of them new. Drawn from the reported probabilities, a candidate is truly the
+    best as often as its probability says; so is every candidate.
 
     About 70 to 700 a bin for the drawn, more for all: standard error at most .06; three bins each, tolerance .15 and
     .06, some 2.5 to 4 standard errors of the sparsest; the evidence and the noise are estimated, which costs about .02.
@@ -167,7 +169,7 @@ def test_reported_probabilities_are_calibrated_where_the_posterior_is_right() ->
     p, won, one = np.array(reported), np.array(best), np.array(drawn)
     chosen_p, chosen_won = p[np.arange(700), one], won[np.arange(700), one]
     edges = (0.0, 0.35, 0.7, 1.01)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         part = (chosen_p >= low) & (chosen_p < high)
         assert part.sum() >= 70
         assert abs(chosen_won[part].mean() - chosen_p[part].mean()) < 0.15

@@ -63,8 +63,8 @@ PRIOR = np.concatenate([DIAGONAL, np.full(4, PRECISION["own"])])
 
 
 def test_two_rewards_of_one_candidate_by_hand() -> None:
-    """Rewards 2 and 4 with noise 1. Precision of (intercept, own): [[2.1, 2], [2, 22]], moment (6, 6), determinant 42.2:
-    intercept (6 x 22 - 2 x 6) / 42.2, own effect (2.1 x 6 - 2 x 6) / 42.2."""
+    """Rewards 2 and 4 with noise 1. Precision of (intercept, own): [[2.1, 2], [2, 22]], moment (6, 6), determinant
+    42.2: intercept (6 x 22 - 2 x 6) / 42.2, own effect (2.1 x 6 - 2 x 6) / 42.2."""
     config = PosteriorConfig(link="identity", precision={"own": 20.0})
     found = filled([[1.0], [1.0]], [0, 0], [2.0, 4.0], {"bias": slice(0, 1)}, config)
     found.refit()
@@ -190,8 +190,8 @@ def test_the_order_of_rows_does_not_matter(link: Any) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_moments_of_the_samples(scale: float) -> None:
-    """40,000 samples of 10 numbers: means within 5 standard errors, covariances within 5 (their standard error is at most
-    ``sqrt(2) sd_i sd_j / 200``). 65 comparisons at 6e-7 each: a false alarm in 25,000 runs."""
+    """40,000 samples of 10 numbers: means within 5 standard errors, covariances within 5 (their standard error is at
+    most ``sqrt(2) sd_i sd_j / 200``). 65 comparisons at 6e-7 each: a false alarm in 25,000 runs."""
     x, own, reward = example(120, "identity", 8)
     config = PosteriorConfig(link="identity", precision=PRECISION, samples=40_000, scale=scale)
     found = filled(x, own, reward, BLOCKS, config)
@@ -230,9 +230,10 @@ def planted(seed: int) -> Posterior:
 
 @pytest.mark.slow
 def test_evidence_recovers_planted_scales_and_lets_the_useless_fade() -> None:
-    """Ten worlds. The log of a precision estimated from 40 weights is off by .22 (one standard deviation), that of the mean
-    of ten by .07; tolerance .3, two scales: a false alarm in 25,000 runs. A useless block ends 50 times as precise as
-    the small one, and its weights near 0; ten pseudo-rows at the mean square of the rewards (170) add 1.2 to the noise."""
+    """Ten worlds. The log of a precision estimated from 40 weights is off by .22 (one standard deviation), that of
+    the mean of ten by .07; tolerance .3, two scales: a false alarm in 25,000 runs. A useless block ends 50 times as
+    precise as the small one, and its weights near 0; ten pseudo-rows at the mean square of the rewards (170) add 1.2
+    to the noise."""
     found = [planted(seed) for seed in range(10)]
     for name, sd in (("context", 0.5), ("content", 2.0)):
         logs = [math.log(p.precision[name] * sd**2) for p in found]
@@ -245,8 +246,8 @@ def test_evidence_recovers_planted_scales_and_lets_the_useless_fade() -> None:
 
 
 def test_a_fading_block_of_clicks_stops_mattering() -> None:
-    """Clicks: from the precision of a relevant block, .6, a useless one of 30 columns rises by more than ten times while the
-    relevant stays within three. Twenty worlds of 3,000 clicks, none may fail: the pull on the useless is
+    """Clicks: from the precision of a relevant block, .6, a useless one of 30 columns rises by more than ten times
+    while the relevant stays within three. Twenty worlds of 3,000 clicks, none may fail: the pull on the useless is
     ``31 / (|m|^2 + 1 / .6)`` with |m|^2 about .15, 17; its spread is far less than the margin."""
     for seed in range(20):
         rng = rng_of(200 + seed)

@@ -57,8 +57,8 @@ def test_noise_that_was_dropped_comes_back_the_same(monkeypatch: pytest.MonkeyPa
 
 
 def test_noise_is_standard_normal_and_of_its_own() -> None:
-    """64,000 numbers: mean within 5 / 253, variance within 5 sqrt(2) / 253, no correlation between two candidates beyond 5
-    / sqrt(64): a false alarm in 100,000 runs."""
+    """64,000 numbers: mean within 5 / 253, variance within 5 sqrt(2) / 253, no correlation between two candidates
+    beyond 5 / sqrt(64): a false alarm in 100,000 runs."""
     people = Acquaintance(64, seed=5)
     drawn = people.noise(people.keys(np.arange(2000, dtype=np.float32).reshape(1000, 2))).astype(float)
     assert abs(drawn.mean()) < 5 / 253
