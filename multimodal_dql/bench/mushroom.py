@@ -52,7 +52,7 @@ HEAD = HeadConfig(posterior=PosteriorConfig(link="identity"))
 BATCH = 32
 """Rounds after which the reference learns, as the head does."""
 LINEAR_NOISE, LINEAR_RIDGE = 8.0, 0.1
-"""Settings of the reference: the best of noise and ridge (8, 1), (8, .1), (4, .1), (4, .01) on seeds that are not reported."""
+"""Settings of the reference: of (8, 1), (8, .1), (4, .1) and (4, .01) the best on seeds that are not reported."""
 
 
 @dataclass(frozen=True)
