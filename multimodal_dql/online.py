@@ -97,7 +97,7 @@ class OnlineAgent(Policy):
                 self._learn(self._head, *row)
                 continue
             self._waiting.append(row)
-            if len(self._waiting) >= self.config.head.posterior.batch:
+            if len(self._waiting) >= self.config.head.posterior.first_batch:
                 self._open()
 
     def expected(self, state: State) -> NDArray[np.float64]:
@@ -193,7 +193,7 @@ class OnlineAgent(Policy):
         self._seen = (None, {})
 
 
-def online_policy(scale: float = 0.1, floor: float = 0.002, network: int = 1, seed: int = 0) -> OnlineAgent:
+def online_policy(scale: float = 0.1, floor: float = 0.001, network: int = 1, seed: int = 0) -> OnlineAgent:
     """An `OnlineAgent` from the options of a spec such as ``online:scale=.2``; ``network=0`` leaves the network out."""
     check_option(OnlineAgent.name, "scale", scale, 0.0, 10.0)
     check_option(OnlineAgent.name, "floor", floor, 0.0, 1.0)

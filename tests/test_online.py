@@ -17,7 +17,7 @@ from multimodal_dql.policies.checks import Check, example_states, iter_checks
 from multimodal_dql.state import State
 
 PLAIN = OnlineConfig(network=None)
-EARLY = HeadConfig(PosteriorConfig(batch=4))
+EARLY = HeadConfig(PosteriorConfig(batch=4, first_batch=4))
 
 
 def decisions(rng: np.random.Generator, b: int, k: int = 5, p: int = 4, c: int = 3) -> State:

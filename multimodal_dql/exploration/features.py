@@ -75,10 +75,11 @@ class HeadFeatures:
 
     @cached_property
     def signs(self) -> tuple[Float, Float]:
-        """w (P, R) and v (C, R) of the sketch."""
+        """Signs w (P, R) and v (C, R) of the sketch."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, 22]))
-        w = rng.choice(np.float32([-1.0, 1.0]), size=(self.content, SKETCH))
-        return w, rng.choice(np.float32([-1.0, 1.0]), size=(self.context, SKETCH))
+        ends = np.array([-1.0, 1.0], np.float32)
+        w = rng.choice(ends, size=(self.content, SKETCH))
+        return w, rng.choice(ends, size=(self.context, SKETCH))
 
     def __call__(self, content: Float, context: Float, hidden: Float | None = None) -> Float:
         """Content (K, P), context (C,) and hidden (K, H) to (K, F)."""

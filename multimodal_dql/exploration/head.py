@@ -3,22 +3,24 @@
 The probability of a candidate is the share of S posterior samples in which it scores highest, mixed with a floor, so
 that the action is drawn from exactly what is logged (Russo et al. 2018, "A tutorial on Thompson sampling").
 
-Drift is met in two steps. A one-sided CUSUM (Page 1954) of the log likelihood ratio "rewards are only 60 % of what is
-predicted" sounds the alarm. Then a rival posterior, which learns only from rows since the change, races against the old
-one: whichever predicts the coming rewards better stays. A false alarm costs a little time and no knowledge, because what
-forgets too much predicts worse.
+Drift is met in two steps. A one-sided CUSUM (Page 1954) of the log likelihood ratio "rewards are only 60 % of what
+is predicted" sounds the alarm. Then a rival posterior, which learns only from rows since the change, races against
+the old one: whichever predicts the coming rewards better stays. A false alarm costs a little time and no knowledge,
+because what forgets too much predicts worse.
 
 Shape letters: ``F`` features, ``K`` candidates, ``S`` samples.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.errors import UsageError
 from multimodal_dql.exploration.posterior import (
     Link,
     Observations,
@@ -70,9 +72,23 @@ class HeadConfig:
 
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
-    floor: float = 0.002
+    floor: float = 0.001
     capacity: int = 65_536
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.floor <= 1.0:
+            raise UsageError(
+                detail=f"head: floor {self.floor:g} is no share; give one from 0 to 1",
+                detail_zh=f"探索头：floor {self.floor:g} 不是比例；请给出 0 到 1 之间的数",
+            )
+        least = 2 * self.posterior.batch
+        if self.capacity < least:
+            raise UsageError(
+                detail=f"head: capacity {self.capacity} drops rows before they are learned; give at least {least}, "
+                "two batches",
+                detail_zh=f"探索头：capacity {self.capacity} 会在学习之前丢弃数据行；请至少取 {least}（两个批次）",
+            )
 
 
 @dataclass(frozen=True)
@@ -167,7 +183,12 @@ class BayesianHead:
         return np.asarray(expected_reward(self.active.score(features, own), self.link), np.float64)
 
     def learn(self, features: NDArray[np.float32], own: int, reward: float) -> None:
-        """Add what a decision brought: features (F,) and number of the candidate that was shown."""
+        """Add what a decision brought: features (F,) and number of the candidate that was shown.
+
+        Raises:
+            UsageError: a reward that is not finite, or neither 0 nor 1 where clicks are expected. Nothing is learned.
+        """
+        self._check(reward)
         self._grow(own + 1)
         told = [self._surprise(p, features, own, reward) for p in (self.champion, self.rival) if p]
         self.rows.append(features, own, reward)
@@ -192,10 +213,22 @@ class BayesianHead:
                 posterior.mean[columns] = 0.0
                 posterior.refit()
 
+    def _check(self, reward: float) -> None:
+        if self.link == "logistic" and reward not in (0.0, 1.0):
+            raise UsageError(
+                detail=f"a reward of {reward:g} is no click; give 0 or 1, or choose the identity link",
+                detail_zh=f"奖励 {reward:g} 不是点击；请给出 0 或 1，或改用 identity 连接",
+            )
+        if not math.isfinite(reward):
+            raise UsageError(
+                detail=f"a reward of {reward:g} cannot be learned from; leave out what was not observed",
+                detail_zh=f"无法从奖励 {reward:g} 中学习；请去掉未观测到的数据",
+            )
+
     def _own(
         self, p: Posterior, own: NDArray[np.int64], new: NDArray[np.bool_], noise: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        out = noise * np.float32(p.config.scale / np.sqrt(p.precision["own"]))
+        out = noise * np.float32(p.config.spread / np.sqrt(p.precision["own"]))
         out[~new] = p.effects[own[~new]]
         return np.asarray(out)
 

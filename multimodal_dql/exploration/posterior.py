@@ -6,15 +6,15 @@ effect), and ``f`` is the logistic function for clicks or the identity for other
 
 Formulas:
     Prior ``w_j ~ N(0, 1 / tau_block)``, ``u_a ~ N(0, 1 / tau_own)``: one precision a block of features.
-    Laplace approximation (Bishop 2006, section 4.5): precision ``X' W X + diag(tau)``, mean by damped Newton steps; with
-    the identity link it is exact (Bishop 2006, eqs. 3.53-3.54).
+    Laplace approximation (Bishop 2006, section 4.5): precision ``X' W X + diag(tau)``, mean by damped Newton steps;
+    with the identity link it is exact (Bishop 2006, eqs. 3.53-3.54).
     Between refits each batch of rows takes one Newton step from the last posterior (the same with the last posterior
     as prior): assumed-density filtering.
     Own effects have a diagonal block, so they are eliminated by the Schur complement
     ``X' W X + T - B D^-1 B'``: thousands of them cost little.
     Evidence maximisation (MacKay 1992; Tipping 2001): ``tau = (gamma + k) / (|m|^2 + k / tau_0)`` with
-    ``gamma = n - tau trace(Sigma_block)``, the number of weights that the data determine, and ``k`` pseudo-weights at the
-    initial precision. A block that explains nothing fades out by itself.
+    ``gamma = n - tau trace(Sigma_block)``, the number of weights that the data determine, and ``k`` pseudo-weights at
+    the initial precision. A block that explains nothing fades out by itself.
 
 Shape letters: ``F`` features, ``N`` candidates with an own effect, ``S`` samples, ``n`` rows.
 """
@@ -28,6 +28,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.errors import UsageError
+from multimodal_dql.exploration.rows import Observations
+
 __all__ = ["Link", "Observations", "Posterior", "PosteriorConfig", "expected_reward", "log_likelihood"]
 
 Float = NDArray[np.float64]
@@ -38,8 +41,8 @@ LARGEST_STEP = 3.0
 BIAS_PRECISION = 0.1
 """Of the intercept: nearly flat."""
 SMALLEST_NOISE = 0.25
-"""Share of the highest estimate of the noise so far. What a good policy still shows is less noisy than what it has learned
-to avoid, and the noise of the rewards that it sees would make it sure of what it no longer tries."""
+"""Share of the highest estimate of the noise so far. What a good policy still shows is less noisy than what it has
+learned to avoid, and the noise of the rewards that it sees would make it sure of what it no longer tries."""
 NOISE_ROWS = 10.0
 """Pseudo-rows whose noise is the rewards' mean square: rewards that happen to be alike at first prove nothing."""
 
@@ -51,73 +54,57 @@ class PosteriorConfig:
     Attributes:
         link: ``logistic`` for rewards of 0 and 1, ``identity`` for any other.
         samples: S, weight vectors drawn from the posterior; a probability is a multiple of 1 / S.
-        scale: of the posterior's standard deviation when sampling. Chapelle & Li 2011 ("An empirical evaluation of
-            Thompson sampling") find .25 to .5 better than 1 over finite horizons; .1 was best of .1, .2 and .3 here.
+        scale: of the posterior's standard deviation when sampling; None is .1 for clicks and 1 for other rewards.
+            Chapelle & Li 2011 ("An empirical evaluation of Thompson sampling") find .25 to .5 better than 1 over finite
+            horizons; of .1, .2 and .3 the first was best for clicks here. Where a mistake is dear and what is avoided is never seen
+            again, less than 1 avoids the wrong things for good.
         base_rate: prior mean of a click, where the intercept of the logistic link starts.
         precision: of each block at the start, for rows of content and context of about unit length; ``own`` is that of
             the own effects.
         pseudo_weights: k, how firmly the initial precisions are held.
         batch: rows between two incremental updates.
+        first_batch: the same at the start; batches grow with an eighth of the rows.
         growth: a refit follows when the rows have grown by this factor.
         newton_steps: of a refit.
     """
 
     link: Link = "logistic"
     samples: int = 64
-    scale: float = 0.1
+    scale: float | None = None
     base_rate: float = 0.05
     precision: Mapping[str, float] = field(
         default_factory=lambda: {"context": 1.0, "content": 1.0, "products": 0.6, "hidden": 30.0, "own": 20.0}
     )
     pseudo_weights: float = 1.0
     batch: int = 32
+    first_batch: int = 8
     growth: float = 1.3
     newton_steps: int = 2
 
-
-class Observations:
-    """Rows that a posterior learns from: features (F,), the candidate's number, the reward; at most `capacity`.
-
-    Rows are numbered from the first ever; the oldest quarter is dropped when the store is full, which bounds memory
-    at ``capacity * (4 F + 12)`` bytes.
-    """
-
-    def __init__(self, width: int, capacity: int) -> None:
-        self.capacity = capacity
-        self.x = np.zeros((min(1024, capacity), width), np.float32)
-        self.own = np.zeros(len(self.x), np.int32)
-        self.reward = np.zeros(len(self.x))
-        self.dropped = 0
-        self.kept = 0
+    def __post_init__(self) -> None:
+        if not (self.samples >= 1 and self.batch >= 1 and self.newton_steps >= 1 and self.growth >= 1.0):
+            raise UsageError(
+                detail="posterior: samples, batch, newton_steps and growth are 1 or more",
+                detail_zh="后验：samples、batch、newton_steps 和 growth 应不小于 1",
+            )
+        if not (self.spread >= 0.0 and 0.0 < self.base_rate < 1.0 and self.pseudo_weights > 0.0):
+            raise UsageError(
+                detail="posterior: scale is 0 or more, base_rate lies between 0 and 1, and pseudo_weights is above 0",
+                detail_zh="后验：scale 应不小于 0，base_rate 应在 0 与 1 之间，pseudo_weights 应大于 0",
+            )
+        wrong = [name for name, value in self.precision.items() if not value > 0.0]
+        if wrong:
+            raise UsageError(
+                detail=f"posterior: the precision of '{wrong[0]}' is above 0",
+                detail_zh=f"后验：“{wrong[0]}” 的 precision 应大于 0",
+            )
 
     @property
-    def total(self) -> int:
-        """Rows ever seen."""
-        return self.dropped + self.kept
-
-    def append(self, x: NDArray[np.float32], own: int, reward: float) -> None:
-        """Add a row."""
-        if self.kept == len(self.x):
-            self._make_room()
-        self.x[self.kept], self.own[self.kept], self.reward[self.kept] = x, own, reward
-        self.kept += 1
-
-    def rows(self, start: int, stop: int | None = None) -> slice:
-        """Rows `start` to `stop` of all time that are still kept, as a slice of the arrays."""
-        last = self.total if stop is None else stop
-        return slice(max(start - self.dropped, 0), max(last - self.dropped, 0))
-
-    def _make_room(self) -> None:
-        if len(self.x) < self.capacity:
-            size = min(2 * len(self.x), self.capacity)
-            self.x = np.resize(self.x, (size, self.x.shape[1]))
-            self.own, self.reward = np.resize(self.own, size), np.resize(self.reward, size)
-            return
-        gone = max(self.capacity // 4, 1)
-        for array in (self.x, self.own, self.reward):
-            array[: self.kept - gone] = array[gone : self.kept].copy()
-        self.kept -= gone
-        self.dropped += gone
+    def spread(self) -> float:
+        """`scale`, or its default for the link."""
+        if self.scale is not None:
+            return self.scale
+        return 0.1 if self.link == "logistic" else 1.0
 
 
 def expected_reward(score: Any, link: Link) -> Any:
@@ -167,6 +154,8 @@ class Posterior:
             self.prior_mean[blocks["bias"]] = np.log(rate / (1 - rate))
         self.mean, self.own_mean = self.prior_mean.copy(), np.zeros(0)
         self.noise = 1.0
+        self.weights: NDArray[np.float32]
+        self.effects: NDArray[np.float32]
         self._unit, self._peak = 1e-12, 0.0
         self._gram, self._cross, self._own_weight = np.zeros((f, f)), np.zeros((f, 0)), np.zeros(0)
         self.learned, self._next_refit = start, start + 2 * config.batch
@@ -182,7 +171,7 @@ class Posterior:
         self._own_weight = np.concatenate([self._own_weight, np.zeros(more)])
         self._cross = np.concatenate([self._cross, np.zeros((len(self.mean), more))], axis=1)
         fresh = self.rng.standard_normal((more, self.config.samples)) * (
-            self.config.scale / np.sqrt(self.precision["own"])
+            self.config.spread / np.sqrt(self.precision["own"])
         )
         self.effects = np.concatenate([self.effects, fresh.astype(np.float32)])
 
@@ -192,7 +181,8 @@ class Posterior:
         if total >= self._next_refit:
             self.refit()
             return True
-        if total - self.learned < self.config.batch:
+        c = self.config
+        if total - self.learned < min(c.batch, max(c.first_batch, (total - self.start) // 8)):
             return False
         step, own_step = self._newton(self.rows.rows(self.learned), fresh=False)
         self.mean, self.own_mean = self.mean + step, self.own_mean + own_step
@@ -232,7 +222,7 @@ class Posterior:
             weight, error = np.full(len(z), 1.0 / self.noise), (self.rows.reward[part] - q) / self.noise
         gram, cross, own_weight = _moments(x, own, weight, len(self.own_mean))
         slope = (x.T @ error.astype(np.float32)).astype(np.float64)
-        own_slope = np.bincount(own, error, minlength=len(self.own_mean))
+        own_slope = np.asarray(np.bincount(own, error, minlength=len(self.own_mean)), np.float64)
         if fresh:
             self._gram, self._cross, self._own_weight = gram, cross, own_weight
             slope -= self._diagonal() * (self.mean - self.prior_mean)
@@ -275,12 +265,12 @@ class Posterior:
         c = self.config
         z = self.rng.standard_normal((len(self.mean), c.samples))
         error = _triangular(self._lower, z, transposed=True)
-        self.weights = (self.mean[:, None] + c.scale * error).astype(np.float32)
+        self.weights = (self.mean[:, None] + c.spread * error).astype(np.float32)
         own = (
             self.rng.standard_normal((len(self.own_mean), c.samples)) / np.sqrt(self._own_precision)[:, None]
         )
         own[self._seen] -= self._ratio.T @ error
-        self.effects = (self.own_mean[:, None] + c.scale * own).astype(np.float32)
+        self.effects = (self.own_mean[:, None] + c.spread * own).astype(np.float32)
 
     def _set_precisions(self, part: slice) -> None:
         """Evidence maximisation, one round; and the noise of the identity link."""
@@ -303,8 +293,9 @@ class Posterior:
             noise = (float(rest @ rest) + NOISE_ROWS * unit) / (free + NOISE_ROWS)
             self._peak = max(self._peak, noise)
             previous, self.noise = self.noise, max(noise, SMALLEST_NOISE * self._peak)
-            for array in (self._gram, self._cross, self._own_weight):
-                array *= previous / self.noise
+            change = previous / self.noise
+            self._gram, self._cross = self._gram * change, self._cross * change
+            self._own_weight = self._own_weight * change
 
     def _set_precision(self, name: str, determined: float, weights: Float, unit: float) -> None:
         """MacKay's fixed point for one block; its initial precision is per unit of reward."""
@@ -331,7 +322,7 @@ def _moments(
     return (
         (scaled.T @ scaled).astype(np.float64),
         np.ascontiguousarray((indicator @ x).T, dtype=np.float64),
-        np.bincount(own, weight, minlength=candidates),
+        np.asarray(np.bincount(own, weight, minlength=candidates), np.float64),
     )
 
 
