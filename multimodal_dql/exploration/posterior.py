@@ -56,8 +56,8 @@ class PosteriorConfig:
         samples: S, weight vectors drawn from the posterior; a probability is a multiple of 1 / S.
         scale: of the posterior's standard deviation when sampling; None is .1 for clicks and 1 for other rewards.
             Chapelle & Li 2011 ("An empirical evaluation of Thompson sampling") find .25 to .5 better than 1 over finite
-            horizons; of .1, .2 and .3 the first was best for clicks here. Where a mistake is dear and what is avoided is never seen
-            again, less than 1 avoids the wrong things for good.
+            horizons; of .1, .2 and .3 the first was best for clicks here. Where a mistake is dear and what is avoided
+            is never seen again, less than 1 avoids the wrong things for good.
         base_rate: prior mean of a click, where the intercept of the logistic link starts.
         precision: of each block at the start, for rows of content and context of about unit length; ``own`` is that of
             the own effects.

@@ -119,7 +119,7 @@ def test_probabilities_are_reported_again_until_something_is_learned() -> None:
     assert (head.probabilities(rows_of(content), own, noise) == first).all()
     other, _ = learned(rounds=70)
     assert (other.probabilities(rows_of(content), own, noise) == first).all()
-    assert first.min() >= 0.002 / 8 - 1e-12
+    assert first.min() >= head.config.floor / 8 - 1e-12
 
 
 def test_expected_reward_is_the_click_rate() -> None:
@@ -292,7 +292,7 @@ def test_candidates_without_features_are_told_apart_by_their_own_effects() -> No
     for t in range(600):
         head.learn(x[t % 2], t % 2, float(rng.random() < (0.1, 0.9)[t % 2]))
     p = head.probabilities(x, np.array([0, 1]), np.zeros((2, 64), np.float32))
-    assert p == pytest.approx([0.001, 0.999])
+    assert p == pytest.approx([0.0005, 0.9995])
 
 
 def test_a_small_store_forgets_and_goes_on() -> None:

@@ -158,7 +158,7 @@ def test_logistic_link_finds_the_mode(start: float) -> None:
 def test_batches_add_up_to_all_rows_at_once() -> None:
     """Identity link, no refit in between: 12 batches of 25."""
     x, own, reward = example(300, "identity", 5)
-    config = PosteriorConfig(link="identity", precision=PRECISION, batch=25)
+    config = PosteriorConfig(link="identity", precision=PRECISION, batch=25, first_batch=25)
     at_once = filled(x, own, reward, BLOCKS, config)
     at_once.refit()
     rows = Observations(6, 1000)
@@ -354,7 +354,7 @@ def test_settings_that_make_no_sense_are_named(wrong: dict[str, Any]) -> None:
 
 
 def test_clicks_are_sampled_narrower_than_other_rewards() -> None:
-    assert PosteriorConfig().spread == 0.2
+    assert PosteriorConfig().spread == 0.1
     assert PosteriorConfig(link="identity").spread == 1.0
     assert PosteriorConfig(scale=0.0).spread == 0.0
 
