@@ -22,6 +22,7 @@ LAYERS = (
     "features",
     "state",
     "network",
+    "learning",
     "replay",
     "ranking",
     "run_config",
