@@ -162,3 +162,70 @@ def headlines(
     ]
     heads = ("model", "pairs", "significant pairs", f"top 1 (chance {result['top1_random']:.3f})")
     emit(json_output, result, lambda c: c.print(table(heads, rows)))
+
+
+@app.command()
+def training(
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Processors to use.")] = 2,
+    peers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Interpreter with Stable-Baselines3 and JAX; else .venv-peers/bin/python if it is there.",
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of every contestant.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Length of a turn.")] = 1.0,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for quiet processors.")] = 180.0,
+    seeds: Annotated[int, typer.Option(min=0, help="Seeds of the check of bfloat16; 0 leaves it out.")] = 10,
+    check_updates: Annotated[int, typer.Option(min=1, hidden=True)] = 5000,
+    width: Annotated[int, typer.Option(min=1, hidden=True)] = 256,
+    batch: Annotated[int, typer.Option(min=1, hidden=True)] = 256,
+    replay: Annotated[int, typer.Option(min=1, hidden=True)] = 100_000,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """Gradient updates a second, in turns with Stable-Baselines3 and JAX on the same job; some minutes."""
+    from multimodal_dql.bench.training import bench_training
+    from multimodal_dql.bench.training_jobs import Job
+
+    job = Job(threads=threads, width=width, batch=batch, hidden=(width, width), replay=replay)
+    result = bench_training(
+        job,
+        peers=peers,
+        rounds=rounds,
+        seconds=seconds,
+        patience=patience,
+        seeds=seeds,
+        check_updates=check_updates,
+    )
+    ours, reference, ratio = result["updates_per_second"], dict(result["reference"]), result["ratio"]
+    kind = "measured" if reference.pop("measured") else "published"
+    rows = [(f"ours, {p}", f"{rate:,.0f}", "", "") for p, rate in ours.items()]
+    rows += [
+        (
+            f"{name} ({kind})",
+            f"{rate:,.0f}",
+            f"{ratio['float32'][name]:.2f}",
+            f"{ratio['bfloat16'][name]:.2f}",
+        )
+        for name, rate in reference.items()
+    ]
+    rows.append(
+        ("ours, candidate set, float32", f"{result['candidate_set']['updates_per_second']:,.1f}", "", "")
+    )
+
+    def show(console: Any) -> None:
+        went, check = result["contest"], result["learning_check"]
+        console.print(table(("who", "updates/s", "float32 over it", "bfloat16 over it"), rows))
+        console.print(
+            f"{went['quiet_rounds']} of {went['rounds']} rounds quiet; others used at most "
+            f"{went['foreign_processors']:.2f} processors"
+        )
+        if check:
+            answer = "as well as" if check["equal"] else "not shown to learn as well as"
+            console.print(
+                f"bfloat16 {'learns ' * check['equal']}{answer} float32 over {check['seeds']} seeds"
+            )
+
+    emit(json_output, result, show)
