@@ -136,6 +136,7 @@ class Contest:
 
         Returns:
             ``rates`` name -> units a second; ``span`` name -> (lowest, highest); ``processors`` name -> used;
+            ``per_processor`` name -> units a second of processor time, waiting threads that spin included;
             ``ratios`` (a, b) -> median over rounds of rate a / rate b; ``rounds``, ``quiet_rounds`` and
             ``foreign``, the processors that others used in the worst counted turn.
         """
@@ -155,6 +156,9 @@ class Contest:
             "rates": {n: statistics.median(rates[n]) for n in names},
             "span": {n: (min(rates[n]), max(rates[n])) for n in names},
             "processors": {n: statistics.median(r[n].used for r in counted) for n in names},
+            "per_processor": {
+                n: statistics.median(r[n].rate / max(r[n].used, 1e-9) for r in counted) for n in names
+            },
             "ratios": {(a, b): statistics.median(r[a].rate / r[b].rate for r in counted) for a, b in pairs},
             "rounds": len(counted),
             "quiet_rounds": sum(map(_quiet, counted)),

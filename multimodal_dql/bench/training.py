@@ -133,6 +133,7 @@ def _terms(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "span": {name: [round(x, 1) for x in span] for name, span in found["span"].items()},
         "processors": {name: round(used, 2) for name, used in found["processors"].items()},
+        "updates_per_processor_second": {name: round(x, 1) for name, x in found["per_processor"].items()},
         "rounds": found["rounds"],
         "quiet_rounds": found["quiet_rounds"],
         "foreign_processors": round(found["foreign"], 2),

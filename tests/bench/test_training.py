@@ -84,9 +84,9 @@ def test_a_process_takes_turns_and_ends_with_the_block(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_says_why(tmp_path: Path) -> None:
     code = "raise SystemExit('no such peer here')"
-    with pytest.raises(ContestError, match=r"'broken' stopped: no such peer here"):
-        with hold({"broken": [sys.executable, "-c", code]}, 1, tmp_path):
-            pass
+    broken = hold({"broken": [sys.executable, "-c", code]}, 1, tmp_path)
+    with pytest.raises(ContestError, match=r"'broken' stopped: no such peer here"), broken:
+        pass
 
 
 # --- what is measured
