@@ -178,7 +178,7 @@ def training(
     seconds: Annotated[float, typer.Option(min=0.01, help="Length of a turn.")] = 1.0,
     patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for quiet processors.")] = 180.0,
     seeds: Annotated[int, typer.Option(min=0, help="Seeds of the check of bfloat16; 0 leaves it out.")] = 10,
-    check_updates: Annotated[int, typer.Option(min=1, hidden=True)] = 5000,
+    check_updates: Annotated[int, typer.Option(min=1, hidden=True)] = 4000,
     width: Annotated[int, typer.Option(min=1, hidden=True)] = 256,
     batch: Annotated[int, typer.Option(min=1, hidden=True)] = 256,
     replay: Annotated[int, typer.Option(min=1, hidden=True)] = 100_000,

@@ -222,12 +222,12 @@ class GraphReplay:
         total = upper[-1]
         draw = tf.random.stateless_uniform((count,), seed, dtype=tf.float64, alg="philox")
         at = (tf.range(count, dtype=tf.float64) + draw) / count * total
-        block = tf.minimum(tf.searchsorted(upper, at, side="right"), tf.shape(upper)[0] - 1)
+        at = tf.minimum(at, total * (1.0 - 1e-12))  # rounding may reach the end, behind which nothing stands
+        block = tf.searchsorted(upper, at, side="right")
         inside = at - (tf.gather(upper, block) - tf.gather(self.sums, block))
         priorities = tf.gather(self.priorities, block)
         lower = tf.cumsum(tf.cast(priorities, tf.float64), axis=1)
-        # Rounding can leave a draw at or past the end of its block, where only empty places follow: the last one that
-        # holds something is meant.
+        # For the same reason: a draw at the end of its block means the last place that holds something.
         inside = tf.minimum(inside, lower[:, -1] * (1.0 - 1e-12))
         place = tf.searchsorted(lower, inside[:, None], side="right")[:, 0]
         chosen = tf.gather(priorities, place, batch_dims=1)

@@ -194,8 +194,7 @@ class Updater:
                 "and call each once before learning",
                 detail_zh="目标网络与在线网络的权重形状不同；请用同一配置构建两者，并在学习前各调用一次",
             )
-        for slow, fast in zip(self.slow, self.weights, strict=True):
-            slow.assign(fast)
+        self._copy()
         self.adam = Adam(self.weights, config)
         self.written_out = hasattr(online, "backward") and auxiliary is None
 
@@ -282,7 +281,11 @@ class Updater:
             follow(self.slow, self.weights, c.target_rate)
             return
         due = tf.equal(self.adam.count % c.target_period, 0)
-        tf.cond(due, lambda: follow(self.slow, self.weights, 1.0), lambda: None)
+        tf.cond(due, self._copy, lambda: None)
+
+    def _copy(self) -> None:
+        for slow, fast in zip(self.slow, self.weights, strict=True):
+            slow.assign(fast)
 
     @property
     def state(self) -> dict[str, Any]:
