@@ -140,9 +140,11 @@ class Contest:
             ``ratios`` (a, b) -> median over rounds of rate a / rate b; ``rounds``, ``quiet_rounds`` and
             ``foreign``, the processors that others used in the worst counted turn.
         """
-        sizes = {c.name: self._size(c) for c in self.contestants}
         start, done = time.perf_counter(), list[dict[str, Turn]]()
+        _wait_for_quiet(start + self.patience)
+        sizes = {c.name: self._size(c) for c in self.contestants}
         while sum(map(_quiet, done)) < self.rounds:
+            _wait_for_quiet(start + self.patience)
             done.append({c.name: c.turn(sizes[c.name]) for c in self.contestants})
             if len(done) >= self.rounds and time.perf_counter() - start > self.patience:
                 break
@@ -170,6 +172,16 @@ class Contest:
         step = int(contestant.facts.get("step", 100))
         turn = contestant.turn(step)
         return max(round(turn.rate * self.seconds / step), 1) * step
+
+
+def _wait_for_quiet(until: float) -> None:
+    """Sleep until the processors have been idle for half a second, or until the clock says `until`."""
+    while time.perf_counter() < until:
+        busy, start = _busy_seconds(), time.perf_counter()
+        time.sleep(0.5)
+        after = _busy_seconds()
+        if busy is None or after is None or after - busy <= FOREIGN * (time.perf_counter() - start):
+            return
 
 
 def _quiet(turns: Mapping[str, Turn]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from multimodal_dql.bench import contest
 from multimodal_dql.bench.contest import FOREIGN, Contest, Contestant, ContestError, Turn, hold
 from multimodal_dql.bench.products import Product, bare_products, products_of
 from multimodal_dql.bench.training import REFERENCE, bench_training, peer_commands
@@ -48,6 +49,13 @@ class Scripted(Contestant):
         return Turn(rate, 1.0, foreign)
 
 
+@pytest.fixture
+def never_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The turns are written down; what this machine is doing must not matter."""
+    monkeypatch.setattr(contest, "_busy_seconds", lambda: None)
+
+
+@pytest.mark.usefixtures("never_waiting")
 def test_only_quiet_rounds_count() -> None:
     """The first turn sizes the others. Round 1 is loud for one of the two: it does not count for either."""
     ours = Scripted("ours", [(100, 0), (7, 0), (120, 0), (100, 0), (110, 0)])
@@ -61,6 +69,7 @@ def test_only_quiet_rounds_count() -> None:
     assert (found["rounds"], found["quiet_rounds"], found["foreign"]) == (3, 3, 0)
 
 
+@pytest.mark.usefixtures("never_waiting")
 def test_patience_ends_and_says_so() -> None:
     ours = Scripted("ours", [(100, 0), (1, 1.5), (100, 0.5)])
     found = Contest([ours], rounds=1, patience=0).run()
@@ -87,6 +96,25 @@ def test_a_process_that_dies_says_why(tmp_path: Path) -> None:
     broken = hold({"broken": [sys.executable, "-c", code]}, 1, tmp_path)
     with pytest.raises(ContestError, match=r"'broken' stopped: no such peer here"), broken:
         pass
+
+
+def test_waiting_for_quiet_looks_at_others_and_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two half seconds of someone else's work, then an idle one; the clock stands still until it is told to run."""
+    clock = {"now": 0.0, "slept": 0}
+    readings = iter([0.0, 0.5, 0.5, 1.0, 1.0, 1.0])
+
+    def sleep(seconds: float) -> None:
+        clock["now"] += seconds
+        clock["slept"] += 1
+
+    monkeypatch.setattr(contest.time, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(contest.time, "sleep", sleep)
+    monkeypatch.setattr(contest, "_busy_seconds", lambda: next(readings))
+    contest._wait_for_quiet(60.0)
+    assert clock["slept"] == 3
+    monkeypatch.setattr(contest, "_busy_seconds", lambda: clock["now"])  # always busy
+    contest._wait_for_quiet(10.0)
+    assert 10.0 <= clock["now"] < 11.0
 
 
 # --- what is measured
