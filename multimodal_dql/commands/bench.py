@@ -222,6 +222,8 @@ def training(
             f"{went['quiet_rounds']} of {went['rounds']} rounds quiet; others used at most "
             f"{went['foreign_processors']:.2f} processors"
         )
+        if went["quiet_rounds"] < went["rounds"]:
+            console.print("others were at work: these ratios say little; measure again on a quiet machine")
         if check:
             answer = "as well as" if check["equal"] else "not shown to learn as well as"
             console.print(
