@@ -4,7 +4,7 @@ ENV    := .venv
 RUN    := $(ENV)/bin/python -m
 READY  := $(ENV)/.ready
 
-.PHONY: demo test test-fast test-sb3 lint bench clean env
+.PHONY: demo test test-fast test-sb3 lint bench bench-peers clean env
 .DEFAULT_GOAL := demo
 
 env: $(READY)
@@ -47,5 +47,15 @@ bench: $(READY)
 	$(RUN) multimodal_dql bench encode
 	$(RUN) multimodal_dql bench simulator
 
+# The peers of bench training, in an environment of their own; nothing of ours is installed there.
+PEERS := .venv-peers
+$(PEERS)/.ready:
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check stable-baselines3 torch==2.13.0 jax optax
+	touch $@
+
+bench-peers: $(READY) $(PEERS)/.ready
+	$(RUN) multimodal_dql bench training --peers $(PEERS)/bin/python
+
 clean:
-	rm -rf $(ENV) $(SB3) demo-report build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(ENV) $(SB3) $(PEERS) demo-report build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
