@@ -63,8 +63,9 @@ SCARCE = AdsConfig(
     value_spread=0.2,
     engagement=EngagementConfig(conversion_match=1.5),
 )
-"""Ads-v0 with budgets far below what the traffic could bring and users who convert very differently: whom a click is
-spent on matters, and waiting pays. With the default budgets it hardly does."""
+"""Ads-v0 with budgets far below what the traffic could bring and users who convert very differently, so that it matters
+whom a click is spent on: a price on every click, with the truth known, earns some 8 % more than greed on the truth. In
+the default, prices per click set in hindsight for each episode earn 2 to 3 % more."""
 BASE = ParallelConfig(expected_reward=True, advantage="reward_and_later", hidden=32, epsilon=0.5)
 SCENARIOS: dict[str, Setting] = {
     "Recommendation": Setting(
