@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from multimodal_dql.errors import UnknownNameError, UsageError
 from multimodal_dql.network import CandidateQNetwork, NetworkConfig, dueling
+from multimodal_dql.run_config import _Network
 
 B, P, C, R = 4, 7, 5, 3
 WIDTHS = (4, 3)
@@ -194,3 +198,12 @@ def test_network_settings_that_do_not_fit_are_refused() -> None:
         NetworkConfig(WIDTHS, C, R, base_rate=0.02, advantage="hole")
     with pytest.raises(UsageError, match="advantage='whole'"):
         NetworkConfig(WIDTHS, C, R, base_rate=0.02, bins=51)
+
+
+def test_a_run_directory_holds_no_other_form() -> None:
+    """Agents decide by clicks; a configuration that asks for another network is refused before one is made."""
+    usual = asdict(NetworkConfig(WIDTHS, C, R, base_rate=0.02))
+    assert _Network.model_validate(usual).hidden == 48
+    for changed in ({"advantage": "whole"}, {"bins": 51}, {"value_scale": 2.0}):
+        with pytest.raises(ValidationError):
+            _Network.model_validate(usual | changed)
