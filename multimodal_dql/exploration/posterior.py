@@ -73,7 +73,7 @@ class PosteriorConfig:
     scale: float | None = None
     base_rate: float = 0.05
     precision: Mapping[str, float] = field(
-        default_factory=lambda: {"context": 1.0, "content": 1.0, "products": 0.6, "hidden": 30.0, "own": 20.0}
+        default_factory=lambda: {"context": 1.0, "content": 1.0, "products": 1.2, "hidden": 30.0, "own": 30.0}
     )
     pseudo_weights: float = 1.0
     batch: int = 32
