@@ -82,10 +82,11 @@ class PosteriorConfig:
     newton_steps: int = 2
 
     def __post_init__(self) -> None:
-        if not (self.samples >= 1 and self.batch >= 1 and self.newton_steps >= 1 and self.growth >= 1.0):
+        counts = (self.samples, self.batch, self.first_batch, self.newton_steps, self.growth)
+        if not all(count >= 1 for count in counts):
             raise UsageError(
-                detail="posterior: samples, batch, newton_steps and growth are 1 or more",
-                detail_zh="后验：samples、batch、newton_steps 和 growth 应不小于 1",
+                detail="posterior: samples, batch, first_batch, newton_steps and growth are 1 or more",
+                detail_zh="后验：samples、batch、first_batch、newton_steps 和 growth 应不小于 1",
             )
         if not (self.spread >= 0.0 and 0.0 < self.base_rate < 1.0 and self.pseudo_weights > 0.0):
             raise UsageError(

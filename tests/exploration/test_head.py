@@ -49,6 +49,13 @@ def test_shares_by_hand() -> None:
     assert share_best(scores[:1], floor=0.2).tolist() == [1.0]
 
 
+def test_twins_share_what_they_win() -> None:
+    """The first two score alike but for rounding and win two of three samples together: a third each."""
+    scores = np.array([[2, 5, 0], [2 * (1 + 1e-7), 5, 0], [1, 1, 9]], np.float32)
+    assert share_best(scores) == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    assert share_best(np.zeros((4, 7), np.float32), floor=0.5).tolist() == [0.25] * 4
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     scores=hnp.arrays(

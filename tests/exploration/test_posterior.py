@@ -174,6 +174,22 @@ def test_batches_add_up_to_all_rows_at_once() -> None:
     assert bit_by_bit.own_mean == pytest.approx(at_once.own_mean, abs=2e-5)
 
 
+def test_batches_grow_with_an_eighth_of_the_rows() -> None:
+    """Eight by eight up to 64; the next would be full at 72, but 72 / 8 is 9: at 73. At 32 they stop growing."""
+    found = Posterior(Observations(6, 1000), BLOCKS, 0, PosteriorConfig(precision=PRECISION), rng_of(1))
+    found.grow(4)
+    found._next_refit = 10**9
+    steps = []
+    for values in zip(*example(600, "logistic"), strict=True):
+        found.rows.append(*values)
+        if found.advance():
+            steps.append(found.rows.total)
+    assert steps[:9] == [8, 16, 24, 32, 40, 48, 56, 64, 73]
+    gaps = np.diff(steps)
+    assert (np.diff(gaps) >= 0).all()
+    assert gaps[-5:].tolist() == [32] * 5
+
+
 @pytest.mark.parametrize("link", ["identity", "logistic"])
 def test_the_order_of_rows_does_not_matter(link: Any) -> None:
     x, own, reward = example(200, link, 6)
@@ -336,6 +352,7 @@ def test_what_rounding_made_indefinite_is_cured() -> None:
     [
         {"samples": 0},
         {"batch": 0},
+        {"first_batch": 0},
         {"newton_steps": 0},
         {"growth": 0.9},
         {"scale": -0.1},
