@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from multimodal_dql.errors import UsageError
 from multimodal_dql.exploration.features import HeadFeatures
 from multimodal_dql.exploration.head import BayesianHead, HeadConfig
-from multimodal_dql.exploration.posterior import PosteriorConfig
+from multimodal_dql.exploration.posterior import PosteriorConfig, expected_reward
 from multimodal_dql.exploration.strangers import Acquaintance
 from multimodal_dql.opinion import Decisions, Opinion, OpinionConfig
 from multimodal_dql.policies.base import Policy, check_option
 from multimodal_dql.state import State
 
-__all__ = ["OnlineAgent", "OnlineConfig", "online_policy"]
+__all__ = ["OnlineAgent", "OnlineConfig", "online_policy", "stacking_gain"]
 
 Float = NDArray[np.float32]
 
@@ -125,7 +125,7 @@ class OnlineAgent(Policy):
         self._head = BayesianHead(self._layout.blocks, replace(c.head, seed=c.seed))
         self._met = Acquaintance(c.head.posterior.samples, c.seed)
         self._past = Decisions(c.head.capacity)
-        self._opinion = None
+        self._opinion, self._heard = None, False
         if c.network is not None:
             widths = self.widths or (first.content.shape[2],)
             self._opinion = Opinion(widths, context.shape[1], replace(c.network, seed=c.seed))
@@ -141,8 +141,10 @@ class OnlineAgent(Policy):
         if found is None:
             content, context, said = state.content[b][kept], state.context[b], None
             if self._opinion is not None:
-                record = state.record[b][kept]
-                said = self._opinion.score(content, self._present(state, b, kept), record, context)[:, None]
+                said = np.zeros((len(content), 1), np.float32)
+                if self._heard:
+                    shown, record = self._present(state, b, kept), state.record[b][kept]
+                    said[:, 0] = self._opinion.score(content, shown, record, context)
             features = self._layout(content / self._unit[0], context / self._unit[1], said)
             found = (features, self._met.keys(content))
             self._seen[1][b] = found
@@ -181,14 +183,16 @@ class OnlineAgent(Policy):
                 self._consult(head, self._opinion)
 
     def _consult(self, head: BayesianHead, opinion: Opinion) -> None:
-        """Let the network learn what the last layer leaves open, and exchange its column in all rows."""
+        """Let the network learn what the last layer leaves open; hear it if rows it never saw are predicted better."""
         column = self._layout.blocks["hidden"]
         rows = head.rows
         x = rows.x[: rows.kept].copy()
         x[:, column] = 0.0
         offset = head.active.score(x, rows.own[: rows.kept])
-        said = opinion.learn(self._past, rows.reward[: rows.kept], offset)
-        head.replace(column, said[:, None])
+        reward = rows.reward[: rows.kept]
+        said = opinion.learn(self._past, reward, offset)
+        self._heard = stacking_gain(said, reward, offset) > LEAST_GAIN
+        head.replace(column, (said if self._heard else np.zeros_like(said))[:, None])
         opinion.next = max(int(rows.total * opinion.config.growth), rows.total + 1)
         self._seen = (None, {})
 
@@ -201,6 +205,32 @@ def online_policy(scale: float = 0.1, floor: float = 0.001, network: int = 1, se
     return OnlineAgent(OnlineConfig(head, OpinionConfig() if network else None, seed=seed))
 
 
+def stacking_gain(said: Float, click: NDArray[np.float64], offset: NDArray[np.float64]) -> float:
+    """By how many nats clicks are likelier with the best multiple of a score added to their logit.
+
+    ``max_c sum log p(click | offset + c said) - sum log p(click | offset)``, by Newton steps; one parameter gains half
+    a nat by luck, on average.
+
+    Args:
+        said: (n,) cross-fitted scores.
+        click: (n,) 0 or 1.
+        offset: (n,) logits without the score.
+    """
+    x, weight = said.astype(np.float64), 0.0
+    for _ in range(NEWTON_STEPS):
+        p = expected_reward(offset + weight * x, "logistic")
+        curvature = float(np.sum(p * (1.0 - p) * x**2))
+        weight += float(np.clip(np.sum((click - p) * x) / (curvature + 1e-9), -1.0, 1.0))
+
+    def likelihood(score: NDArray[np.float64]) -> float:
+        return float(np.sum(click * score - np.logaddexp(0.0, score)))
+
+    return likelihood(offset + weight * x) - likelihood(offset)
+
+
+NEWTON_STEPS = 8
+LEAST_GAIN = 5.0
+"""Nats; by luck alone a useless score passes this in 1 of 600 cases (half a chi-square of one degree of freedom)."""
 _NONE = np.zeros((0, 0), np.float32)
 
 
