@@ -188,7 +188,7 @@ class OnlineAgent(Policy):
         rows = head.rows
         x = rows.x[: rows.kept].copy()
         x[:, column] = 0.0
-        offset = head.active.score(x, rows.own[: rows.kept])
+        offset = head.active.score_left_out(x, slice(0, rows.kept))
         reward = rows.reward[: rows.kept]
         said = opinion.learn(self._past, reward, offset)
         self._heard = stacking_gain(said, reward, offset) > LEAST_GAIN

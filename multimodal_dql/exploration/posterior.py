@@ -212,6 +212,27 @@ class Posterior:
         """Mean score of rows (n, F) of candidates (n,); -1 is a candidate without an own effect so far."""
         return x @ self.mean + np.where(np.asarray(own) >= 0, np.append(self.own_mean, 0.0)[own], 0.0)
 
+    def score_left_out(self, x: NDArray[np.float32], part: slice) -> Float:
+        """Score of kept rows, each as if its candidate's own effect had not seen that row, (n,).
+
+        One Newton step backwards, ``u - (reward - f(score)) / (precision - weight)``: what was shown once has no own
+        effect left.
+
+        Args:
+            x: features of the rows, (n, F).
+            part: which rows.
+        """
+        own = self.rows.own[part]
+        score = self.score(x, own)
+        mean = expected_reward(score, self.config.link)
+        weight = mean * (1.0 - mean) if self.config.link == "logistic" else 1.0 / self.noise
+        error = self.rows.reward[part] - mean
+        if self.config.link == "identity":
+            error = error / self.noise
+        # A row that came after the last update is not in the precision yet.
+        without = np.maximum(self._own_weight[own] - weight, 0.0) + self.precision["own"]
+        return np.asarray(score - error / without, np.float64)
+
     def _newton(self, part: slice, *, fresh: bool) -> tuple[Float, Float]:
         """One step from the current mean on these rows; `fresh` forgets what was summed before."""
         x, own = self.rows.x[part], self.rows.own[part]

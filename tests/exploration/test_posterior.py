@@ -411,3 +411,23 @@ def test_the_row_store_grows_past_its_first_kilorow() -> None:
     assert store.kept == 3000
     assert len(store.x) == 4096
     assert (store.x[:3000, 0] == np.arange(3000)).all()
+
+
+def test_left_out_score_by_hand() -> None:
+    """Shown once with reward 3, noise 1, own precision 2: the effect is 1 with the row, 0 without it.
+
+    Two more rows of another candidate, rewards 2 and 4, bias and features without weight: with both the effect is
+    6 / 4, without the row of reward 2 it is 4 / 3.
+    """
+    rows = Observations(2, 100)
+    posterior = Posterior(
+        rows, {"bias": slice(0, 1), "content": slice(1, 2)}, 0, PosteriorConfig(link="identity"), rng_of(0)
+    )
+    posterior.grow(2)
+    for own, reward in ((0, 3.0), (1, 2.0), (1, 4.0)):
+        rows.append(np.zeros(2, np.float32), own, reward)
+    posterior.mean[:] = 0.0
+    posterior.noise, posterior.own_mean = 1.0, np.array([1.0, 1.5])
+    posterior.precision["own"], posterior._own_weight = 2.0, np.array([1.0, 2.0])
+    found = posterior.score_left_out(rows.x[:3], slice(0, 3))
+    assert found == pytest.approx([0.0, 4 / 3, 2 / 3])
