@@ -90,7 +90,7 @@ def commands() -> dict[str, Any]:
 def test_train_prints_one_object_and_leaves_a_whole_run(trained_run: tuple[Path, Done]) -> None:
     run, done = trained_run
     result = json.loads(done.out)
-    assert set(result) == {"run", "train_seconds", "comparisons", "control", "stability"}
+    assert set(result) == {"run", "train_seconds", "comparisons", "control", "stability", "reliability"}
     assert [c["against"] for c in result["comparisons"]] == ["first", "uniform"]
     assert len(done.lines) == 2, (
         done.err
@@ -332,7 +332,7 @@ def test_help_names_every_option(call: Call, name: str, monkeypatch: pytest.Monk
     assert (done.code, done.err) == (0, "")
     for parameter in commands()[name].params:
         for option in parameter.opts:
-            assert option in done.out or not option.startswith("--")
+            assert option in done.out or parameter.hidden or not option.startswith("--")
 
 
 def documented() -> set[str]:
@@ -712,11 +712,11 @@ def test_an_interrupted_training_leaves_no_half_written_run(
         env={**os.environ, "MULTIMODAL_DQL_CACHE": str(cache)},
     )
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not (out / "unfinished" / "tensorboard").exists() and time.monotonic() < until:
             time.sleep(0.2)
         # TensorFlow's compiler can swallow the first one; a person presses again.
-        for _ in range(10):
+        for _ in range(30):
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 stdout, stderr = process.communicate(timeout=10)
