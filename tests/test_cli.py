@@ -724,6 +724,7 @@ def test_an_interrupted_training_leaves_no_half_written_run(
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        process.communicate()  # closes the pipes, which would be an error of a later test
     # 130 is what shells make of the signal itself, which the interpreter may pass on while it closes down.
     assert process.returncode in (130, -signal.SIGINT), stderr
     assert (stdout, stderr.splitlines()[-1]) == ("", "interrupted")
