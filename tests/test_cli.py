@@ -710,6 +710,8 @@ def test_an_interrupted_training_leaves_no_half_written_run(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "MULTIMODAL_DQL_CACHE": str(cache)},
+        # Where the tests run in the background of a shell, the signal is ignored unless asked for.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     try:
         until = time.monotonic() + 300

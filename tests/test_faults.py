@@ -338,8 +338,13 @@ def interrupted(older: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if done == 4:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        train(FEATURES, CONFIG, run=run, progress=progress)
+    # Where the tests run in the background of a shell, the signal is ignored unless asked for.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(FEATURES, CONFIG, run=run, progress=progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert all((run / p.name).read_bytes() == p.read_bytes() for p in older.iterdir() if p.is_file())
     return run
 
