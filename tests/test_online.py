@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from multimodal_dql import online
 from multimodal_dql.bench.quality import StreamLearner, factory
 from multimodal_dql.errors import UsageError
 from multimodal_dql.exploration.head import HeadConfig
@@ -166,6 +167,20 @@ def test_a_score_is_heard_only_if_it_predicts() -> None:
         click = (rng.random(500) < 0.3).astype(np.float64)
         passed += stacking_gain(rng.standard_normal(500).astype(np.float32), click, np.full(500, -0.85)) > 5.0
     assert passed < 2
+
+
+@pytest.mark.parametrize(("gain", "heard"), [(4.9, False), (5.1, True)])
+def test_what_does_not_predict_has_no_column(
+    gain: float, heard: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below five nats the network's column is zero in every row and at every decision."""
+    monkeypatch.setattr(online, "stacking_gain", lambda *_: gain)
+    network = OpinionConfig(hidden=8, first=40, updates=3, batch=8, growth=100.0)
+    agent = OnlineAgent(OnlineConfig(network=network))
+    play(agent, 60, 0)
+    assert agent.head is not None
+    column = agent.head.blocks["hidden"]
+    assert bool(agent.head.rows.x[:60, column].any()) is heard
 
 
 def test_adapter_for_streams_of_single_decisions() -> None:
