@@ -10,13 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.datasets.ab_tests import ABTests, component_folds, read_ab_tests
-from multimodal_dql.prior import cross_validate, fit_prior
-from multimodal_dql.prior_blocks import BlockSettings
-from multimodal_dql.prior_calibration import calibration, recalibrated
-from multimodal_dql.prior_contents import Contents, headline_contents
-from multimodal_dql.prior_metrics import Pairs, pair_correct, pairs_of, ranking
-from multimodal_dql.prior_ridge import targets
-from multimodal_dql.prior_split import check_no_leak, time_split
+from multimodal_dql.prior import (
+    BlockSettings,
+    Contents,
+    Pairs,
+    calibration,
+    check_no_leak,
+    cross_validate,
+    fit_prior,
+    headline_contents,
+    pair_correct,
+    pairs_of,
+    ranking,
+    recalibrated,
+    targets,
+    time_split,
+)
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.engagement_noise import overdispersion
 

@@ -50,12 +50,17 @@ def fit(
 
     from multimodal_dql.datasets.ab_tests import read_ab_tests
     from multimodal_dql.encoders.registry import encoder_info
-    from multimodal_dql.prior import cross_validate, fit_prior
-    from multimodal_dql.prior_calibration import calibration, recalibrated
-    from multimodal_dql.prior_contents import headline_contents
-    from multimodal_dql.prior_file import write_prior
-    from multimodal_dql.prior_metrics import pairs_of, ranking
-    from multimodal_dql.prior_ridge import targets
+    from multimodal_dql.prior import (
+        calibration,
+        cross_validate,
+        fit_prior,
+        headline_contents,
+        pairs_of,
+        ranking,
+        recalibrated,
+        targets,
+        write_prior,
+    )
     from multimodal_dql.report.output import writable_folder
 
     began = time.perf_counter()
@@ -123,8 +128,7 @@ def score(
     lang: LangOpt = "en",
 ) -> None:
     """Score every row of a file: its expected effect on the click rate (logit) against its siblings."""
-    from multimodal_dql.prior_file import read_prior
-    from multimodal_dql.prior_scoring import check_encoders, read_text_rows, score_rows
+    from multimodal_dql.prior import check_encoders, read_prior, read_text_rows, score_rows
 
     fitted = read_prior(prior)
     check_encoders(fitted, prior)

@@ -11,9 +11,9 @@ import pytest
 
 from multimodal_dql.bench.headlines import bench_headlines, ceiling, leak_demonstration, tf_idf_scores
 from multimodal_dql.datasets.ab_tests import component_folds
-from multimodal_dql.prior_blocks import BlockSettings
-from multimodal_dql.prior_metrics import pair_correct, pairs_of
-from tests.test_prior import make_tests
+from multimodal_dql.prior.blocks import BlockSettings
+from multimodal_dql.prior.metrics import pair_correct, pairs_of
+from tests.prior.planted import make_tests
 
 
 def worded(tests: int, words: list[tuple[str, float]], seed: int):

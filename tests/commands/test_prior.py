@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from multimodal_dql.commands.prior import app
 from multimodal_dql.errors import ABTestsError, CatalogueError, OutputError, RunError, UnknownNameError
-from multimodal_dql.prior_file import ARRAYS_NAME, FILE_NAME, read_prior
+from multimodal_dql.prior.file import ARRAYS_NAME, FILE_NAME, read_prior
 from multimodal_dql.terminal import set_language
 
 RUNNER = CliRunner(env={"COLUMNS": "120"})

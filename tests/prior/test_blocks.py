@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multimodal_dql.prior_blocks import BlockSettings, fit_blocks
-from multimodal_dql.prior_contents import Contents
-from multimodal_dql.prior_style import STYLE_NAMES, style, tokens
+from multimodal_dql.prior.blocks import BlockSettings, fit_blocks
+from multimodal_dql.prior.contents import Contents
+from multimodal_dql.prior.style import STYLE_NAMES, style, tokens
 
 
 def contents(texts: list[str | None], story: list[int], seed: int = 0) -> Contents:

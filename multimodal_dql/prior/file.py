@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multimodal_dql.errors import RunError
-from multimodal_dql.prior import ContentPrior
-from multimodal_dql.prior_blocks import Blocks, Topics
-from multimodal_dql.prior_ridge import Hyperparameters, Posterior
-from multimodal_dql.prior_style import STYLE_NAMES
+from multimodal_dql.prior.blocks import Blocks, Topics
+from multimodal_dql.prior.model import ContentPrior
+from multimodal_dql.prior.ridge import Hyperparameters, Posterior
+from multimodal_dql.prior.style import STYLE_NAMES
 from multimodal_dql.run_file import read_file
 
 __all__ = ["ARRAYS_NAME", "FILE_NAME", "read_prior", "write_prior"]

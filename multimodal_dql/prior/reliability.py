@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.prior_ridge import Targets
+from multimodal_dql.prior.ridge import Targets
 
 __all__ = ["Bin", "PriorCalibration", "calibration", "recalibrated"]
 

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from multimodal_dql.encoders.sources import sha256_of
 from multimodal_dql.errors import OutputError, RunError
-from multimodal_dql.prior import ContentPrior, fit_prior
-from multimodal_dql.prior_blocks import BlockSettings
-from multimodal_dql.prior_file import ARRAYS_NAME, FILE_NAME, read_prior, write_prior
-from tests.test_prior import planted
+from multimodal_dql.prior.blocks import BlockSettings
+from multimodal_dql.prior.file import ARRAYS_NAME, FILE_NAME, read_prior, write_prior
+from multimodal_dql.prior.model import ContentPrior, fit_prior
+from tests.prior.planted import planted
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact
 
-from multimodal_dql.prior_metrics import fisher_p, pair_correct, pairs_of, ranking, top1
-from tests.test_prior import make_tests
+from multimodal_dql.prior.metrics import fisher_p, pair_correct, pairs_of, ranking, top1
+from tests.prior.planted import make_tests
 
 
 def two_tests():

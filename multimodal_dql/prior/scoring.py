@@ -19,8 +19,8 @@ from multimodal_dql.datasets.catalogue import read_catalogue
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, is_upworthy
 from multimodal_dql.encoders.registry import encoder_info
 from multimodal_dql.errors import ABTestsError, RunError
-from multimodal_dql.prior import ContentPrior
-from multimodal_dql.prior_contents import Contents, encode_texts
+from multimodal_dql.prior.contents import Contents, encode_texts
+from multimodal_dql.prior.model import ContentPrior
 
 __all__ = ["Score", "TextRow", "check_encoders", "read_text_rows", "score_rows"]
 

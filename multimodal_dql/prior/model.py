@@ -5,7 +5,7 @@
     expected = prior.predict(contents_of_a_new_story)     # mean and sd of each variant's logit effect
 
 The effect of a variant is the logit of its true click rate minus the mean over its siblings. The prior is a Bayesian
-linear regression on blocks of columns (`prior_blocks`, `prior_ridge`), so that its mean comes with a
+linear regression on blocks of columns (`prior.blocks`, `prior.ridge`), so that its mean comes with a
 standard deviation:
 what content cannot explain (tau), and what the tests could not settle. As impressions come in, a prior of sd ``sd`` is
 worth ``pseudo_impressions(sd, rate)`` of them and fades accordingly.
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from multimodal_dql.datasets.ab_tests import ABTests, component_folds
 from multimodal_dql.errors import ABTestsError
-from multimodal_dql.prior_blocks import Blocks, BlockSettings, fit_blocks
-from multimodal_dql.prior_contents import Contents
-from multimodal_dql.prior_ridge import (
+from multimodal_dql.prior.blocks import Blocks, BlockSettings, fit_blocks
+from multimodal_dql.prior.contents import Contents
+from multimodal_dql.prior.ridge import (
     Hyperparameters,
     Posterior,
     fit_hyperparameters,
     posterior,
     targets,
 )
-from multimodal_dql.prior_split import check_no_leak
+from multimodal_dql.prior.split import check_no_leak
 from multimodal_dql.simulation.engagement_noise import overdispersion
 
 __all__ = [
@@ -81,7 +81,7 @@ class ContentPrior:
         weights: posterior of the columns' effects.
         overdispersion: of clicks, with which it was fitted.
         shrink: factor of the means, and
-        sd_factor: of the sds, so that both fit tests outside training (`prior_calibration.recalibrated`).
+        sd_factor: of the sds, so that both fit tests outside training (`prior.reliability.recalibrated`).
         fingerprints: encoder name -> fingerprint of the embeddings it was fitted to.
         facts: what it was fitted to and how it did, for people; JSON.
     """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.linalg import null_space
 
-from multimodal_dql.prior_calibration import calibration, recalibrated
-from multimodal_dql.prior_ridge import (
+from multimodal_dql.prior.reliability import calibration, recalibrated
+from multimodal_dql.prior.ridge import (
     Hyperparameters,
     Targets,
     _likelihood,
@@ -16,7 +16,7 @@ from multimodal_dql.prior_ridge import (
     posterior,
     targets,
 )
-from tests.test_prior import make_tests
+from tests.prior.planted import make_tests
 
 
 def small(seed: int = 0):

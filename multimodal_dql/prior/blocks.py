@@ -1,7 +1,7 @@
 """From contents to the columns of the content prior: blocks of features, each with its own prior variance.
 
     <encoder>        the embedding: what is said
-    style            length, punctuation, pronouns: how it is said (`prior_style`)
+    style            length, punctuation, pronouns: how it is said (`prior.style`)
     novelty          how far a variant lies from its siblings, one column an encoder
     words            the commonest words and marks, as sublinear TF-IDF (Salton & Buckley 1988), each row of length 1
     topic:<encoder>  leading directions of the story's mean embedding times those of the deviation from it: whether the
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.prior_contents import Contents
+from multimodal_dql.prior.contents import Contents
 
 __all__ = ["BlockSettings", "Blocks", "Topics", "fit_blocks"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from multimodal_dql.datasets.ab_tests import ABTests
 from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
 from multimodal_dql.features import features
-from multimodal_dql.prior_style import style, tokens
+from multimodal_dql.prior.style import style, tokens
 
 __all__ = ["Contents", "encode_texts", "headline_contents"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from multimodal_dql.errors import ABTestsError
-from multimodal_dql.prior_split import LeakError, check_no_leak, time_split
-from tests.test_prior import make_tests
+from multimodal_dql.prior.split import LeakError, check_no_leak, time_split
+from tests.prior.planted import make_tests
 
 
 def six_tests(headlines: str = "abcdefghijkl"):
