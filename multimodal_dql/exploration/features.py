@@ -11,23 +11,21 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.exploration.sketch import SKETCH, random_signs, sketched
+
 __all__ = ["LARGEST_PRODUCT", "HeadFeatures"]
 
 Float = NDArray[np.float32]
 
 LARGEST_PRODUCT = 1024
 """Products context x content that are taken one by one; beyond, they are sketched."""
-SKETCH = 64
-"""Products of random projections that stand for more."""
 
 
 @dataclass(frozen=True)
 class HeadFeatures:
     """Lay the features of a decision side by side.
 
-    All ``C P`` products are taken while they are few. Otherwise 64 products of random projections stand for them,
-    ``(content . w_r)(context . v_r) / 8`` with signs w, v: inner products of the full outer product are kept in
-    expectation (random Maclaurin features; Kar and Karnick, AISTATS 2012).
+    All ``C P`` products are taken while they are few; otherwise `multimodal_dql.exploration.sketch` stands for them.
 
     Attributes:
         content: P.
@@ -76,10 +74,7 @@ class HeadFeatures:
     @cached_property
     def signs(self) -> tuple[Float, Float]:
         """Signs w (P, R) and v (C, R) of the sketch."""
-        rng = np.random.Generator(np.random.Philox(key=[self.seed, 22]))
-        ends = np.array([-1.0, 1.0], np.float32)
-        w = rng.choice(ends, size=(self.content, SKETCH))
-        return w, rng.choice(ends, size=(self.context, SKETCH))
+        return random_signs(self.content, self.context, self.seed, 22, np.float32)
 
     def __call__(self, content: Float, context: Float, hidden: Float | None = None) -> Float:
         """Content (K, P), context (C,) and hidden (K, H) to (K, F)."""
@@ -93,8 +88,7 @@ class HeadFeatures:
         if self.exact:
             np.copyto(products, (context[:, None] * content[:, None, :]).reshape(len(content), -1))
         else:
-            w, v = self.signs
-            np.copyto(products, (content @ w) * (context @ v) / np.float32(np.sqrt(SKETCH)))
+            np.copyto(products, sketched(content, context, self.signs))
         if hidden is not None:
             out[:, start + self.products :] = hidden
         return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.exploration.sketch import SKETCH, random_signs, sketched
 from multimodal_dql.policies.base import Policy, PolicyError, check_option, epsilon_floor, split_best
 from multimodal_dql.state import State
 
@@ -12,8 +13,6 @@ __all__ = ["JointFeatures", "LinUcb", "LinearPolicy", "LinearThompson", "RidgeMo
 
 Array = NDArray[np.float64]
 
-INTERACTIONS = 64
-"""Most columns for candidate x context; beyond, the products are sketched."""
 CELLS = 1 << 22
 """Sampled scores held at once (32 MB)."""
 
@@ -21,9 +20,8 @@ CELLS = 1 << 22
 class JointFeatures:
     """A candidate in a context as one row: ``x = [1, content, context, content x context]``.
 
-    The P C products are all taken while they are few. Otherwise 64 products of random projections stand for them,
-    ``(w_r . content)(v_r . context) / 8`` with signs w, v: inner products of the full outer product are kept in
-    expectation (random Maclaurin features; Kar and Karnick, AISTATS 2012).
+    The P C products are all taken while there are no more than 64; otherwise `multimodal_dql.exploration.sketch` stands
+    for them.
 
     Args:
         content: P, columns of content.
@@ -33,18 +31,16 @@ class JointFeatures:
 
     def __init__(self, content: int, context: int, seed: int) -> None:
         self.shape = (content, context)
-        self.exact = content * context <= INTERACTIONS
-        self.width = 1 + content + context + (content * context if self.exact else INTERACTIONS)
-        rng = np.random.Generator(np.random.Philox(key=[seed, 21]))
-        self._w = rng.choice([-1.0, 1.0], size=(content, INTERACTIONS))
-        self._v = rng.choice([-1.0, 1.0], size=(context, INTERACTIONS))
+        self.exact = content * context <= SKETCH
+        self.width = 1 + content + context + (content * context if self.exact else SKETCH)
+        self._signs = random_signs(content, context, seed, 21, np.float64)
 
     def __call__(self, content: Array, context: Array) -> Array:
         """Rows of `content` (N, P) and `context` (N, C) to (N, d), d the attribute `width`."""
         if self.exact:
             products = (content[:, :, None] * context[:, None, :]).reshape(len(content), np.prod(self.shape))
         else:
-            products = (content @ self._w) * (context @ self._v) / np.sqrt(INTERACTIONS)
+            products = sketched(content, context, self._signs)
         return np.concatenate([np.ones((len(content), 1)), content, context, products], axis=1)
 
 

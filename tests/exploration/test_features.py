@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from multimodal_dql.exploration.features import LARGEST_PRODUCT, SKETCH, HeadFeatures
+from multimodal_dql.exploration.features import LARGEST_PRODUCT, HeadFeatures
+from multimodal_dql.exploration.sketch import SKETCH
 
 
 def rng_of(seed: int) -> np.random.Generator:
