@@ -274,9 +274,7 @@ class Decider:
         product(s.from_mean, s.value_hidden, s.value)
         self._steps.normalise(s.value_rows, w.value_gain, w.value_floor)
         product(s.context, s.taste, s.tastes)
-        return self._steps.finish(
-            s.value_rows, w.value, s.scored, w.click, s.tastes_rows, p.content, wide, w.last, p.share
-        )
+        return self._steps.finish(s.value_rows, w.heads, s.scored, s.tastes_rows, p.content, wide, w.last)
 
 
 def _product(w: Weights) -> Any:

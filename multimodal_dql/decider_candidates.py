@@ -22,7 +22,7 @@ class Made:
     Attributes:
         hidden: (M, K, H), the fused candidates without their offset.
         pools: (M, 3, H), their minimum, maximum and mean.
-        wide: (M, 3, K), see `wide_of`; None until Q or a click rate is asked for.
+        wide: (M, 4, K), see `wide_of`; None until Q or a click rate is asked for.
     """
 
     __slots__ = ("hidden", "of", "pools", "wide")
@@ -119,10 +119,10 @@ def no_record(width: int) -> Float:
 
 
 def wide_of(p: Prepared, w: Weights) -> Float:
-    """What the wide path and the rest of the visit know of the candidates alone, (M, 3, K).
+    """What the wide path and the rest of the visit know of the candidates alone, (M, 4, K).
 
     Trust in the content; the record's pull plus the bias of the click, so that both come in one addition; what follows
-    later, less what the echo will make of that bias.
+    later, less what the echo will make of that bias; `Prepared.share`, the same for all members.
     """
     record = np.broadcast_to(no_record(w.sizes.record), (len(p.content), w.sizes.record))
     if p.record is not None:
@@ -131,4 +131,6 @@ def wide_of(p: Prepared, w: Weights) -> Float:
     trust = 2.0 / (1.0 + np.exp(-doubt))
     later = (p.content @ w.later[:, :-1] + w.later[:, -1:])[..., 0]
     pull = trust[..., 1] * record[:, 0] + w.click_bias
-    return np.stack([trust[..., 0], pull, later - w.last[:, :1] * w.click_bias], axis=1, dtype=np.float32)
+    later = later - w.last[:, :1] * w.click_bias
+    share = np.broadcast_to(p.share, pull.shape)
+    return np.stack([trust[..., 0], pull, later, share], axis=1, dtype=np.float32)

@@ -126,34 +126,26 @@ def _modulate(hidden: Float, scale: Float, pools: Float, rows: Float, pooled: Fl
 
 @_compiled
 def _finish(
-    summary: Float,
-    value: Float,
-    scored: Float,
-    click: Float,
-    tastes: Float,
-    content: Float,
-    wide: Float,
-    last: Float,
-    share: Float,
+    summary: Float, heads: Float, scored: Float, tastes: Float, content: Float, wide: Float, last: Float
 ) -> tuple[Float, Float]:
     m, k, h = scored.shape
     rate, q = np.empty((m, k), np.float32), np.empty((m, k), np.float32)
     for i in range(m):
-        taste, weights, mean = tastes[i, 0], click[i], np.float32(0.0)
+        taste, value, click, mean = tastes[i, 0], heads[i, 0], heads[i, 1], np.float32(0.0)
         for j in range(k):
             row, deep, wanted, match = scored[i, j], content[j], np.float32(0.0), np.float32(0.0)
             for x in range(h):
-                wanted += row[x] * weights[x]
+                wanted += row[x] * click[x]
             for x in range(len(taste)):
                 match += deep[x] * taste[x]
             match = match * wide[i, 0, j] + wide[i, 1, j]
             negative = -(wanted + match)
             rate[i, j] = ONE / (ONE + np.exp(np.float32(80.0) if negative > 80.0 else negative))
             q[i, j] = rate[i, j] * last[i, 2] + last[i, 0] * match + wide[i, 2, j]
-            mean += q[i, j] * share[j]
+            mean += q[i, j] * wide[i, 3, j]
         level = last[i, 1] - mean
         for x in range(h):
-            level += summary[i, 0, x] * value[i, x]
+            level += summary[i, 0, x] * value[x]
         for j in range(k):
             q[i, j] += level
     return rate, q

@@ -105,33 +105,23 @@ def _modulate(hidden: Float, scale: Float, pools: Float, rows: Float, pooled: Fl
 
 
 def _finish(
-    summary: Float,
-    value: Float,
-    scored: Float,
-    click: Float,
-    tastes: Float,
-    content: Float,
-    wide: Float,
-    last: Float,
-    share: Float,
+    summary: Float, heads: Float, scored: Float, tastes: Float, content: Float, wide: Float, last: Float
 ) -> tuple[Float, Float]:
     """Click rate and Q, (M, K) each.
 
     Args:
         summary: (M, 1, H), the value's hidden layer.
-        value: (M, H), its weights.
+        heads: (M, 2, H), the weights of the value and of the click.
         scored: (M, K, H).
-        click: (M, H), its weights.
         tastes: (M, 1, P), what the audience likes.
         content: (K, P).
-        wide: (M, 3, K), as in `multimodal_dql.decider_candidates`.
+        wide: (M, 4, K), as in `multimodal_dql.decider_candidates`.
         last: (M, 3), as in `Weights`.
-        share: (K,), as in `_pool`.
     """
     match = np.matmul(tastes[:, 0], content.T)
     match *= wide[:, 0]
     match += wide[:, 1]
-    logit = np.matmul(scored, click[..., None])[..., 0]
+    logit = np.matmul(scored, heads[:, 1, :, None])[..., 0]
     logit += match
     # e^80 is still a number; a click rate of e^-80 is as good as none.
     np.negative(logit, out=logit)
@@ -143,7 +133,7 @@ def _finish(
     match *= last[:, :1]
     q += match
     q += wide[:, 2]
-    q += (np.vecdot(summary[:, 0], value) + last[:, 1] - q @ share)[:, None]
+    q += (np.vecdot(summary[:, 0], heads[:, 0]) + last[:, 1] - q @ wide[0, 3])[:, None]
     return rate, q
 
 

@@ -99,8 +99,7 @@ class Weights:
         value_hidden: (M, H + A + 1, H), from mean, audience and 1; centred.
         value_gain: (M, 1, H).
         value_floor: (M, 1, H).
-        value: (M, H).
-        click: (M, H).
+        heads: (M, 2, H), the last layers of the value and of the click.
         click_bias: (M, 1), the logit of the base rate included.
         base_rate: clicks an impression in training, the unit of Q.
         taste: (M, C + 1, P).
@@ -125,8 +124,7 @@ class Weights:
     value_hidden: Float
     value_gain: Float
     value_floor: Float
-    value: Float
-    click: Float
+    heads: Float
     click_bias: Float
     base_rate: float
     taste: Float
@@ -238,8 +236,7 @@ def fold(tensors: Mapping[str, NDArray[Any]], sizes: Sizes, base_rate: float) ->
         value_hidden=np.concatenate([value_of_mean, value_hidden], axis=1),
         value_gain=value_gain,
         value_floor=np.negative(value_offset),
-        value=value[..., 0].copy(),
-        click=click[..., 0].copy(),
+        heads=np.concatenate([value, click], axis=2).swapaxes(1, 2).copy(),
         click_bias=(click_bias + set_offset @ click)[:, 0] + np.float32(base_logit),
         base_rate=base_rate,
         taste=np.concatenate(layer("taste"), axis=1),
