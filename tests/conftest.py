@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import io
+import json
 import math
 import os
 import subprocess
 import sys
 import wave
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from multimodal_dql.__main__ import main
 from multimodal_dql.encoders.paths import cache_root
 
 COLUMNS = ("item_id", "variant_id", "image", "caption", "audio")
@@ -88,33 +92,74 @@ def run_command(*args: object, cache: Path, seconds: float = 300, **env: str) ->
     return Done(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
 
 
+Call = Callable[..., Done]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache: Path) -> Call:
+    """`main` in this process: the same path as the command, without starting TensorFlow for every test."""
+    monkeypatch.setenv("MULTIMODAL_DQL_CACHE", str(cache))
+
+    def run(*args: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["multimodal-dql", *map(str, args)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capfd.readouterr()
+        # TensorFlow counts agents in a process and finds many of them worth a remark; a user has one.
+        err = "".join(line + "\n" for line in err.splitlines() if not line.startswith("WARNING:tensorflow"))
+        return Done(int(stopped.value.code or 0), out, err)
+
+    return run
+
+
+@contextlib.contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all processes of a test run share, and whether it is still to be filled; the others wait."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / name
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        new = not folder.exists()
+        folder.mkdir(exist_ok=True)
+        yield folder, new
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache for the whole session: nothing is encoded yet; what encoders are made of is the user's."""
-    folder = tmp_path_factory.mktemp("cache")
-    prepared = cache_root() / "encoders"
-    prepared.mkdir(parents=True, exist_ok=True)
-    (folder / "encoders").symlink_to(prepared)
+    with made_once(tmp_path_factory, "cache") as (folder, new):
+        if new:
+            prepared = cache_root() / "encoders"
+            prepared.mkdir(parents=True, exist_ok=True)
+            (folder / "encoders").symlink_to(prepared)
     return folder
 
 
 @pytest.fixture(scope="session")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The catalogue `ROWS` with its pictures and sounds."""
-    folder = tmp_path_factory.mktemp("stories")
-    (folder / "media").mkdir()
-    for name, colour in (("红", (220, 40, 40)), ("blue", (40, 60, 220)), ("green", (30, 180, 80))):
-        write_picture(folder / "media" / f"{name}.png", colour)
-    for name, hertz in (("low", 330.0), ("high", 880.0)):
-        write_tone(folder / "media" / f"{name}.wav", hertz)
-    return write_catalogue(folder / "stories.csv")
+    with made_once(tmp_path_factory, "stories") as (folder, new):
+        if new:
+            (folder / "media").mkdir()
+            for name, colour in (("红", (220, 40, 40)), ("blue", (40, 60, 220)), ("green", (30, 180, 80))):
+                write_picture(folder / "media" / f"{name}.png", colour)
+            for name, hertz in (("low", 330.0), ("high", 880.0)):
+                write_tone(folder / "media" / f"{name}.wav", hertz)
+            write_catalogue(folder / "stories.csv")
+    return folder / "stories.csv"
 
 
 @pytest.fixture(scope="session")
 def trained_run(stories: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     """A run directory of two iterations, and what the command said."""
-    run = tmp_path_factory.mktemp("trained") / "run"
-    args = ("train", stories, "--out", run, "--iterations", 2, "--sessions", 100, "--json")
-    done = run_command(*args, cache=cache)
-    assert done.code == 0, done.err
-    return run, done
+    with made_once(tmp_path_factory, "trained") as (folder, new):
+        run, said = folder / "run", folder / "said.json"
+        if new:
+            args = ("train", stories, "--out", run, "--iterations", 2, "--sessions", 100, "--json")
+            done = run_command(*args, cache=cache)
+            assert done.code == 0, done.err
+            said.write_text(json.dumps(asdict(done)))
+    return run, Done(**json.loads(said.read_text()))
