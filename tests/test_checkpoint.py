@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,38 +183,55 @@ def test_a_write_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
 
 
 WRITER = """
+import os
 import sys
 from pathlib import Path
 import safetensors.numpy
 from tests.test_checkpoint import made
 from multimodal_dql.checkpoint import write_checkpoint
 folder = Path(sys.argv[1])
-print("ready", flush=True)
-for iteration in range(int(sys.argv[2]), 10**8):
-    write_checkpoint(folder, made(iteration))
+write_checkpoint(Path(sys.argv[2]), made(1))  # whatever is loaded on the first use
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        print(os.getpid(), flush=True)
+        for iteration in range(int(line), 10**8):
+            write_checkpoint(folder, made(iteration))
+            print("written", flush=True)
+    _, status = os.waitpid(pid, 0)
+    print("ended", status, flush=True)
 """
 
 
 @pytest.mark.slow
-def test_killed_a_hundred_times_there_is_always_a_checkpoint(tmp_path: Path) -> None:
+def test_killed_a_hundred_times_there_is_always_a_checkpoint(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Kill -9 while checkpoints are written back to back; the newest is never older than one that was read before."""
     rng, last, names = random.Random(1), 1, set()
+    other = tmp_path_factory.mktemp("other")
     write_checkpoint(tmp_path, made(1))
-    root = Path(__file__).parents[1]
-    for _ in range(100):
-        args = [sys.executable, "-c", WRITER, str(tmp_path), str(last + 1)]
-        with subprocess.Popen(args, cwd=root, stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-            time.sleep(rng.uniform(0.0, 0.06))
-            writer.send_signal(signal.SIGKILL)
-        found, refused = latest_checkpoint(tmp_path, LIMIT)
-        assert refused == []
-        assert found is not None
-        assert found.iteration >= last
-        assert_same(found, made(found.iteration))
-        last = found.iteration
-        names |= {p.name.split(".")[-1] for p in tmp_path.iterdir() if p.name.startswith(".")}
+    # One process loads what is needed and starts each writer, as a copy of itself: a hundred imports take a minute.
+    args = [sys.executable, "-c", WRITER, str(tmp_path), str(other)]
+    streams: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(args, cwd=Path(__file__).parents[1], **streams) as starter:
+        for _ in range(100):
+            print(last + 1, file=starter.stdin, flush=True)
+            writer = int(starter.stdout.readline())
+            for _ in range(rng.randrange(3)):
+                assert starter.stdout.readline() == "written\n"
+            time.sleep(rng.uniform(0.0, 0.01))
+            os.kill(writer, signal.SIGKILL)
+            ended = next(line.split() for line in starter.stdout if line != "written\n")
+            assert ended == ["ended", str(int(signal.SIGKILL))]
+            found, refused = latest_checkpoint(tmp_path, LIMIT)
+            assert refused == []
+            assert found is not None
+            assert found.iteration >= last
+            assert_same(found, made(found.iteration))
+            last = found.iteration
+            names |= {p.name.split(".")[-1] for p in tmp_path.iterdir() if p.name.startswith(".")}
+        starter.stdin.close()
     assert last > 50  # it did write in between
     assert names  # and was killed in the middle of writing
     write_checkpoint(tmp_path, made(last + 1))
