@@ -25,12 +25,15 @@ lint: $(READY)
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 
+# Whole files go to one of two processes, so that what a file makes once is made once; plain pytest works, too.
+PYTEST := $(ENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	$(ENV)/bin/pytest
+	$(PYTEST)
 	$(RUN) pytest -m 'not slow' tests/test_layout.py
 
 test-fast: $(READY)
-	$(ENV)/bin/pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 # Stable-Baselines3 brings PyTorch, which nothing else here needs: it lives in an environment on top of the other.
 SB3 := .venv-sb3

@@ -92,6 +92,21 @@ def run_command(*args: object, cache: Path, seconds: float = 300, **env: str) ->
     return Done(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
 
 
+LONG = (
+    "tests/test_resume.py",
+    "tests/test_faults.py",
+    "tests/commands/test_train.py",
+    "tests/test_wheel.py",
+)
+"""Files that take a minute or more: with several processes they come first, so that none of them comes last, alone."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        place = {name: i for i, name in enumerate(LONG)}
+        items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(LONG)))
+
+
 Call = Callable[..., Done]
 
 
