@@ -29,6 +29,7 @@ from multimodal_dql.simulation.sessions import Steps
 from multimodal_dql.stability import read_stability
 from multimodal_dql.training import TrainConfig, train
 
+from .graphs import SharedGraphs
 from .test_state import encoded
 
 pytestmark = pytest.mark.slow
@@ -77,8 +78,14 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def graphs() -> SharedGraphs:
+    return SharedGraphs()
+
+
 @pytest.fixture
-def bench(older: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def bench(graphs: SharedGraphs, older: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    graphs.use(monkeypatch)
     run = Path(shutil.copytree(older, tmp_path / "run"))
     made = Bench(run, monkeypatch, (run / "weights.safetensors").read_bytes(), [])
     yield made

@@ -19,6 +19,7 @@ from multimodal_dql.learner import Learner
 from multimodal_dql.simulation.config import EngagementConfig
 from multimodal_dql.training import TrainConfig, train_in_world
 
+from .graphs import SharedGraphs
 from .simulation.worlds import projection, world
 
 TINY = TrainConfig(
@@ -62,6 +63,16 @@ def scalars(run: Path) -> list[tuple[int, str, float]]:
 
 
 @pytest.fixture(scope="module")
+def graphs() -> SharedGraphs:
+    return SharedGraphs()
+
+
+@pytest.fixture(autouse=True)
+def _shared(graphs: SharedGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs.use(monkeypatch)
+
+
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nothing interrupted."""
     run = tmp_path_factory.mktemp("whole")
@@ -78,7 +89,10 @@ def test_checkpoints_change_nothing_and_are_gone_afterwards(whole: Path, tmp_pat
     }  # fmt: skip
 
 
-def test_resumed_it_ends_with_the_same_bytes(whole: Path, tmp_path: Path) -> None:
+def test_resumed_it_ends_with_the_same_bytes(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # each with a graph of its own, as in processes of their own
     with pytest.raises(Cut):
         learn(tmp_path, progress=stop_at(4))
     assert [p.name for p in tmp_path.iterdir()] == ["unfinished"]
