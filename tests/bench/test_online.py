@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from multimodal_dql.bench.online import KINDS, OFFERED, PARTS, bench_online, draw_world, play
 from multimodal_dql.errors import UnknownNameError
-from tests.conftest import run_command
+from tests.conftest import Call
 
 
 class Knows:
@@ -67,14 +67,20 @@ def test_drift_changes_the_rule_at_half_time() -> None:
     assert abs(np.corrcoef(mean)[0, 1]) < 0.4  # 500 items, unrelated weights in 32 dimensions
 
 
+@pytest.fixture(scope="module")
+def left_out() -> dict[str, dict[str, Any]]:
+    """400 rounds of one world: the default agent, and one without each part."""
+    found: dict[str, dict[str, Any]] = bench_online(["bilinear"], seeds=1, rounds=400, without=list(PARTS))
+    return found["worlds"]["bilinear"]
+
+
 @pytest.mark.parametrize("name", list(PARTS))
-def test_a_part_left_out_is_another_agent(name: str) -> None:
-    found = bench_online(["bilinear"], seeds=1, rounds=400, without=[name])["worlds"]["bilinear"]
-    assert set(found) == {"random", "default", f"without_{name}"}
+def test_a_part_left_out_is_another_agent(left_out: dict[str, dict[str, Any]], name: str) -> None:
+    assert set(left_out) == {"random", "default", *(f"without_{part}" for part in PARTS)}
     if name == "forgetting":  # nothing is doubted so early
-        assert found["default"]["ratio"] == found[f"without_{name}"]["ratio"]
+        assert left_out["default"]["ratio"] == left_out[f"without_{name}"]["ratio"]
     else:
-        assert found["default"]["ratio"] != found[f"without_{name}"]["ratio"]
+        assert left_out["default"]["ratio"] != left_out[f"without_{name}"]["ratio"]
 
 
 def test_unknown_names_are_refused() -> None:
@@ -84,14 +90,12 @@ def test_unknown_names_are_refused() -> None:
         bench_online(without=["netwrk"])
 
 
-def test_command(tmp_path: Path) -> None:
-    done = run_command(
-        "bench", "online", "--world", "linear", "--seeds", 1, "--rounds", 300, "--json", cache=tmp_path
-    )
+def test_command(call: Call) -> None:
+    done = call("bench", "online", "--world", "linear", "--seeds", 1, "--rounds", 300, "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)["worlds"]["linear"]["default"]
     assert 0.1 < found["ratio"] <= 1.0
     assert len(found["curve"]) == 10
-    wrong = run_command("bench", "online", "--world", "flat", cache=tmp_path)
+    wrong = call("bench", "online", "--world", "flat")
     assert wrong.code == 2
     assert "linear" in wrong.err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from multimodal_dql.bench.sequential import SCENARIOS, bench_sequential, returns
 from multimodal_dql.errors import UnknownNameError
 from multimodal_dql.simulation.scenarios.generation import GenerationConfig, GenerationVectorEnv
-from tests.conftest import run_command
+from tests.conftest import Call
 
 
 def first_allowed(_: object, told: dict[str, np.ndarray]) -> np.ndarray:
@@ -39,10 +38,10 @@ def test_a_return_is_the_sum_of_an_episode() -> None:
     assert again["paid"][0] == pytest.approx(total)
 
 
-def test_an_unknown_scenario_is_refused(cache: Path) -> None:
+def test_an_unknown_scenario_is_refused(call: Call) -> None:
     with pytest.raises(UnknownNameError, match="Generation"):
         bench_sequential(["Generatoin"], 2)
-    done = run_command("bench", "sequential", "--scenario", "Generatoin", cache=cache)
+    done = call("bench", "sequential", "--scenario", "Generatoin")
     assert done.code == 2
     assert "did you mean 'Generation'" in done.lines[-1]
 

@@ -13,7 +13,7 @@ from multimodal_dql.bench import stability as bench
 from multimodal_dql.errors import TrainingError
 from multimodal_dql.monitors import Finding
 from multimodal_dql.stability import summarise
-from tests.conftest import run_command
+from tests.conftest import Call
 
 
 def test_seeds_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +59,9 @@ def test_seeds_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_on_the_command_line(stories: Path, cache: Path) -> None:
+def test_on_the_command_line(call: Call, stories: Path) -> None:
     args = ("bench", "stability", stories, "--seeds", 2, "--iterations", 4, "--sessions", 100)
-    done = run_command(*args, "--encoders", "speech-embedding", "--json", cache=cache, seconds=600)
+    done = call(*args, "--encoders", "speech-embedding", "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert set(result["uplift"]) == {"first", "uniform"}
