@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ STORIES = 60
 
 
 def bench_horizon(
-    discount: float = 0.9, sessions: int = 6000, seed: int = 0, iterations: int = 40
+    discount: float = 0.9, sessions: int = 6000, seed: int = 0, training: TrainConfig | None = None
 ) -> dict[str, Any]:
     """Train with and without a future in both settings; decide stories by members that did not learn from them.
 
@@ -40,11 +41,13 @@ def bench_horizon(
         discount: of the agent that looks ahead; the other has 0.
         sessions: of the paired comparison.
         seed: of worlds and training.
-        iterations: of training.
+        training: settings but for discount and seed; None is the usual ones.
     """
     out: dict[str, Any] = {"discount": discount, "stories": STORIES, "sessions": sessions}
     for name, config in (("tempting", TEMPTING), ("indifferent", INDIFFERENT)):
-        trial = _trial(small_stage(STORIES, config, seed), discount, sessions, seed, iterations)
+        trial = _trial(
+            small_stage(STORIES, config, seed), discount, sessions, seed, training or TrainConfig()
+        )
         found = trial.verdict.comparisons[0]
         out[name] = {
             "clicks": {arm: levels["clicks"][0] for arm, levels in trial.verdict.arms.items()}
@@ -57,10 +60,10 @@ def bench_horizon(
     return out
 
 
-def _trial(stage: Stage, discount: float, sessions: int, seed: int, iterations: int) -> Trial:
+def _trial(stage: Stage, discount: float, sessions: int, seed: int, training: TrainConfig) -> Trial:
     arms = []
     for name, worth in (("ahead", discount), ("greedy", 0.0)):
-        settings = TrainConfig(discount=worth, seed=seed, iterations=iterations)
+        settings = replace(training, discount=worth, seed=seed)
         agent = train_in_world(stage.world, _projection(), settings)
         arms.append(Arm(name, DqnPolicy(agent, known=np.arange(STORIES))))
     arms.append(Arm("uniform", Uniform()))

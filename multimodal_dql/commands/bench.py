@@ -89,8 +89,9 @@ def horizon(
 ) -> None:
     """Q-learning against greed on the next click, where looking ahead pays and where it cannot."""
     from multimodal_dql.bench.horizon import bench_horizon
+    from multimodal_dql.train_config import TrainConfig
 
-    result = bench_horizon(seed=seed, iterations=iterations)
+    result = bench_horizon(seed=seed, training=TrainConfig(iterations=iterations))
     rows = []
     for name in ("tempting", "indifferent"):
         found, clicks = result[name], result[name]["clicks"]
