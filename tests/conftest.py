@@ -94,7 +94,9 @@ def run_command(*args: object, cache: Path, seconds: float = 300, **env: str) ->
 
 LONG = (
     "tests/test_resume.py",
+    "tests/bench/test_simulator.py",
     "tests/test_faults.py",
+    "tests/commands/test_rank.py",
     "tests/commands/test_train.py",
     "tests/test_wheel.py",
 )
