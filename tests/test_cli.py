@@ -98,7 +98,7 @@ def test_train_prints_one_object_and_leaves_a_whole_run(trained_run: tuple[Path,
     assert LEFT_OUT in done.lines[1]
     files = {path.name for path in run.iterdir()}
     assert files == {
-        *("audience.json", "config.json", "metrics.jsonl", "stability.json"),
+        *("audience.json", "config.json", "last_layer.safetensors", "metrics.jsonl", "stability.json"),
         *("tensorboard", "weights.safetensors"),
     }
 
@@ -630,10 +630,6 @@ HOSTILE_CONFIGS = {
     "rate-nan": _set("base_rate", math.nan),
     "rate-zero": _set("base_rate", 0),
     "rate-text": _set("base_rate", "x"),
-    "spread-ragged": _set("spread", "floor", [0.1]),
-    "spread-nan": _set("spread", "factor", math.nan),
-    "spread-negative": _set("spread", "story", -1.0),
-    "spread-huge": _set("spread", "floor", 1e308),
     "context-code": _set("context", 0, "kind", "__import__('os').system('true')"),
     "context-empty": _set("context", []),
     "context-division": _set("context", 2, "high", 0.0),
@@ -652,6 +648,7 @@ HOSTILE_CONFIGS = {
     "facts-list": _set("facts", []),
     "facts-training": _set("facts", "training", 7),
     "hash-none": _set("weights_sha256", None),
+    "layer-none": _set("last_layer_sha256", None),
 }
 
 

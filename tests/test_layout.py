@@ -27,6 +27,7 @@ LAYERS = (
     "exploration",
     "ranking",
     "run_file",
+    "last_layer",
     "run_config",
     "decider_weights",
     "decider_steps",

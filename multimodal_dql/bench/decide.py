@@ -176,7 +176,6 @@ def write_run(folder: Path, seed: int = 0) -> None:
         "weights_sha256": hashlib.sha256(data).hexdigest(),
         "network": network,
         "base_rate": BASE_RATE,
-        "spread": {"floor": 0.0, "factor": 1.0, "story": 0.0},
         "context": [{"name": "x", "kind": "number", "values": [], "low": 0.0, "high": 1.0}],
         "encoders": [{"name": "random", "modality": "text", "fingerprint": "random"}],
         "fold": [],
