@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.belief import USERS, believe, features_of, follows_of, score
 from multimodal_dql.evaluation.proportions import wilson_interval
 from multimodal_dql.last_layer import LastLayer, Regression, Rows, centred, fit_regression
-from multimodal_dql.rank import USERS, believe, features_of, follows_of, score
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.simulation.sessions import Stage, told
 from multimodal_dql.simulation.typical import later_clicks, true_rates, typical_impressions
@@ -45,7 +45,7 @@ class ReliabilityBin:
         high: edge.
         variants: how many.
         stated: mean probability stated.
-        true: share of them that have the highest click rate of their story.
+        true: share of them that are the best of their story.
         true_low: 95 % Wilson interval of that share.
         true_high: its upper end.
     """

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from multimodal_dql.belief import correct_by_record, probability_best
 from multimodal_dql.last_layer import LEVELS, LastLayer, Regression, Rows, centred, fit_regression
-from multimodal_dql.rank import correct_by_record, probability_best
 
 Float = NDArray[np.float64]
 

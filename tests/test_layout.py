@@ -38,6 +38,7 @@ LAYERS = (
     "decider_file",
     "decider",
     "agent",
+    "belief",
     "explain",
     "rank",
     "policies",

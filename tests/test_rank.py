@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.belief import believe, probability_best
 from multimodal_dql.datasets.catalogue import Item
-from multimodal_dql.rank import believe, probability_best, rank, verdict
+from multimodal_dql.rank import rank, verdict
 from multimodal_dql.state import candidate_table
 from multimodal_dql.training import TrainConfig, train
 
