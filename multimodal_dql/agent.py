@@ -1,9 +1,9 @@
 """The agent: a `CandidateQNetwork` with what it needs to decide, and its run directory.
 
-A run directory holds ``config.json`` (settings, schema version, hash of the weights), ``weights.safetensors`` (network
-and content projection), ``metrics.jsonl``, ``stability.json`` (what monitors said) and ``tensorboard/``; a training
-that has not ended lives in ``unfinished/``. The network is rebuilt in code from the JSON; nothing in a run directory is
-executed or unpickled.
+A run directory holds ``config.json`` (settings, schema version, hashes of the tensors), ``weights.safetensors``
+(network and content projection), ``last_layer.safetensors`` (what values are believed to be), ``metrics.jsonl``,
+``stability.json`` (what monitors said) and ``tensorboard/``; a training that has not ended lives in ``unfinished/``.
+The network is rebuilt in code from the JSON; nothing in a run directory is executed or unpickled.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
+from multimodal_dql.last_layer import LastLayer
 from multimodal_dql.run_config import read_config
-from multimodal_dql.run_file import SCHEMA_VERSION, read_weights, write_run
+from multimodal_dql.run_file import LAYER, SCHEMA_VERSION, WEIGHTS, read_tensors, write_run
 from multimodal_dql.state import (
     RECORD_WIDTH,
     ContentProjection,
@@ -31,31 +32,12 @@ from multimodal_dql.state import (
     State,
 )
 
-__all__ = ["SCHEMA_VERSION", "Agent", "Estimate", "Spread"]
+__all__ = ["SCHEMA_VERSION", "Agent", "Estimate"]
 
 NETWORK_SETTINGS = ("hidden", "members", "modality_dropout", "content_noise")
 """Fields of `NetworkConfig` that are settings; the others follow from the data."""
 BATCH = 256
 """Decisions scored at once; batches are padded to it, so that a result does not depend on the batch it came in."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How far the truth lies from the ensemble when it knows the content alone, no record.
-
-    The error of a logarithmic click rate against its siblings has variance ``floor + factor * v``, v the variance among
-    the members: what no member can know, plus what they disagree about. Measured after training on stories that the
-    members did not learn from (`multimodal_dql.calibration`).
-
-    Attributes:
-        floor: variance that no disagreement shows.
-        factor: of the variance among members.
-        story: the further variance that all variants of a story share.
-    """
-
-    floor: float = 0.0
-    factor: float = 1.0
-    story: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +62,8 @@ class Agent:
         context: what it is told about the audience.
         network: the Keras model.
         base_rate: clicks an impression in training; also the unit of its rewards.
-        spread: calibration of the ensemble's spread.
+        layer: the Bayesian last layer, from what the members say to what may be believed; `LastLayer.prior` until it
+            is fitted (`multimodal_dql.calibration`).
         fold: the fold of each training story, (stories,); member m left out fold ``m mod (largest fold + 1)``.
         item_ids: the training stories.
         winners: variants that won their story in training, for explanations; ``content`` holds their deviation from
@@ -93,7 +76,7 @@ class Agent:
     context: ContextSpec
     network: Any
     base_rate: float
-    spread: Spread = field(default_factory=Spread)
+    layer: LastLayer
     fold: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     item_ids: tuple[str, ...] = ()
     winners: list[dict[str, Any]] = field(default_factory=list)
@@ -122,7 +105,8 @@ class Agent:
                 seed=seed,
                 **network,
             )
-            agent = cls(projection, context, CandidateQNetwork(config), base_rate)
+            layer = LastLayer.prior(sum(projection.widths))
+            agent = cls(projection, context, CandidateQNetwork(config), base_rate, layer)
             agent.estimate(_blank(config))  # builds the weights
         return agent
 
@@ -197,13 +181,13 @@ class Agent:
         for e in self.projection.encoders:
             tensors[f"projection/{e.name}/mean"] = e.mean
             tensors[f"projection/{e.name}/components"] = np.ascontiguousarray(e.components)
-        weights = to_bytes(tensors)
+        weights, layer = to_bytes(tensors), to_bytes(self.layer.tensors())
         config = {
             "schema_version": SCHEMA_VERSION,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "last_layer_sha256": hashlib.sha256(layer).hexdigest(),
             "network": asdict(self.network.config),
             "base_rate": self.base_rate,
-            "spread": asdict(self.spread),
             "context": [asdict(f) for f in self.context.fields],
             "encoders": [
                 {"name": e.name, "modality": e.modality, "fingerprint": e.fingerprint}
@@ -215,7 +199,8 @@ class Agent:
             "audience": self.audience.tolist(),
             "facts": self.facts,
         }
-        write_run(folder, weights, json.dumps(config, ensure_ascii=False, indent=1).encode())
+        files = {WEIGHTS: weights, LAYER: layer}
+        write_run(folder, files, json.dumps(config, ensure_ascii=False, indent=1).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Agent:
@@ -225,8 +210,7 @@ class Agent:
 
         config = read_config(folder)
         try:
-            weights = read_weights(folder, config.weights_sha256)
-            tensors = from_bytes(weights)
+            tensors = from_bytes(read_tensors(folder, WEIGHTS, config.weights_sha256))
             if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
                 raise ValueError("not finite")
             shape = (config.network.members, config.network.hidden)
@@ -247,13 +231,17 @@ class Agent:
             for variable in agent.network.weights:
                 if variable.dtype == "float32":
                     variable.assign(tensors[f"network/{variable.path}"])
+            agent.layer = LastLayer.of_tensors(
+                from_bytes(read_tensors(folder, LAYER, config.last_layer_sha256)),
+                sum(config.network.widths),
+                max(config.fold, default=-1) + 1,
+            )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(
                 path=folder,
                 detail="is damaged or incomplete (weights and configuration do not match); copy it again or train anew",
                 detail_zh="已损坏或不完整（权重与配置不符）；请重新复制或重新训练",
             ) from error
-        agent.spread = Spread(**config.spread.model_dump())
         agent.audience = np.asarray(config.audience, np.float64)
         agent.fold, agent.item_ids = np.asarray(config.fold, np.int64), tuple(config.item_ids)
         agent.winners = [winner.model_dump() for winner in config.winners]

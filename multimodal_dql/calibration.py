@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.agent import Agent, Spread
+from multimodal_dql.agent import Agent
+from multimodal_dql.belief import USERS, believe, features_of, follows_of, score
 from multimodal_dql.evaluation.proportions import wilson_interval
-from multimodal_dql.rank import believe, mean_and_disagreement, probability_best
+from multimodal_dql.last_layer import LastLayer, Regression, Rows, centred, fit_regression
 from multimodal_dql.simulation.audience import World
-from multimodal_dql.simulation.sessions import Stage
-from multimodal_dql.simulation.typical import true_rates, typical_impressions
-from multimodal_dql.state import record_features
+from multimodal_dql.simulation.sessions import Stage, told
+from multimodal_dql.simulation.typical import later_clicks, true_rates, typical_impressions
+from multimodal_dql.state import Candidates
 
 __all__ = [
     "BINS",
@@ -26,10 +27,11 @@ __all__ = [
     "reliability",
     "reliability_bins",
     "world_rates",
+    "world_values",
 ]
 
-USERS = 64
-"""Typical users over which a click rate is averaged."""
+FEW_USERS = 16
+"""Typical users of a part of the audience over which a score is averaged."""
 BINS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Edges of the stated probabilities that are judged together."""
 
@@ -43,7 +45,7 @@ class ReliabilityBin:
         high: edge.
         variants: how many.
         stated: mean probability stated.
-        true: share of them that have the highest click rate of their story.
+        true: share of them that are the best of their story.
         true_low: 95 % Wilson interval of that share.
         true_high: its upper end.
     """
@@ -63,45 +65,83 @@ def world_rates(world: World, seed: int = 0) -> NDArray[np.float64]:
     return true_rates(stage, typical_impressions(stage, seed, 1024))
 
 
-def calibrate(agent: Agent, world: World) -> Spread:
-    """Measure the error of log click rates from content alone; see `Spread`."""
-    c = world.candidates
-    items = np.arange(len(c.table))
-    truth = np.log(np.where(c.available, world_rates(world), 1.0))
-    voters = agent.left_out(items)[:, :, None] & c.available[None]
-    none = np.zeros_like(c.impressions)
-    record = record_features(none, none, c.available, agent.base_rate)
-    contexts = agent.contexts({})[:USERS]
-    total = np.zeros(voters.shape)
-    for context in contexts:
-        rows = np.broadcast_to(context, (len(items), len(context)))
-        total += agent.estimate(c.state(items, rows, record)).click_rate
-    mean, disagreement = mean_and_disagreement(np.log(np.where(voters, total / len(contexts), 1.0)), voters)
-    error = np.where(c.available, mean - truth, 0.0)
-    size = c.available.sum(1, keepdims=True)
-    shared = error.sum(1, keepdims=True) / size
-    # Centring on K siblings takes 1/K of the variance away.
-    own = (error - shared) ** 2 * size / np.maximum(size - 1, 1)
-    floor, factor = _non_negative_line(disagreement[c.available], own[c.available])
-    return Spread(floor, factor, float(np.mean(shared**2)))
+def world_values(world: World, discount: float, seed: int = 0) -> NDArray[np.float64]:
+    """What each candidate is worth against its siblings, in clicks: the click now and what follows, (items, K)."""
+    stage = Stage.of(world)
+    later = later_clicks(stage, seed, discount)
+    return world_rates(world, seed) + centred(later, world.candidates.available)
+
+
+def calibrate(agent: Agent, world: World) -> LastLayer:
+    """Fit the last layer on the training stories, each scored by the members that did not learn from it.
+
+    The audience is simulated, so what a variant is worth is known and no click needs to be drawn.
+    """
+    c, stage, discount = world.candidates, Stage.of(world), _discount(agent)
+    known, everyone = np.arange(len(c.table)), agent.contexts({})
+    found = score(agent, c, everyone[:USERS], known)
+    people = typical_impressions(stage, 0, 1024)
+    rates = np.where(c.available, true_rates(stage, people), 1.0)
+    truth = np.log(rates)
+    click = _regression(agent, c, features_of(found, c), truth, agent.projection.widths)
+    share = later_clicks(stage, 0, discount) / np.exp(
+        truth.sum(1, keepdims=True) / c.available.sum(1, keepdims=True)
+    )
+    later = _regression(agent, c, follows_of(found, c.available), share)
+    error = np.where(c.available, found.log_rate - truth, 0.0).sum(1) / c.available.sum(1)
+    audience = _audience(agent, world, people, truth)
+    return LastLayer(click, audience, later, float(np.mean(error**2))).rounded()
+
+
+def _audience(
+    agent: Agent, world: World, people: NDArray[np.float64], truth: NDArray[np.float64]
+) -> Regression:
+    """How click rates differ in front of each part of the audience that a user can ask for, against how scores do."""
+    c, stage = world.candidates, Stage.of(world)
+    known, told_of = np.arange(len(c.table)), told(people, stage.mechanics)
+    usual = score(agent, c, agent.contexts({})[:FEW_USERS], known).log_rate
+    x, y = [], []
+    for field in agent.context.fields:
+        for value in range(len(field.values)):
+            here = people[told_of[field.name] == value]
+            if len(here) >= FEW_USERS:
+                asked = agent.contexts({field.name: value})[:FEW_USERS]
+                x.append(score(agent, c, asked, known).log_rate - usual)
+                y.append(np.log(np.where(c.available, true_rates(stage, here), 1.0)) - truth)
+    return _regression(agent, c, np.concatenate(x)[..., None], np.concatenate(y))
+
+
+def _regression(
+    agent: Agent,
+    c: Candidates,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    widths: Sequence[int] = (),
+) -> Regression:
+    """Fit tables (items, K, ...), or several of them one below the other."""
+    times = len(y) // len(c.table)
+    story, slot = np.nonzero(np.tile(c.available, (times, 1)))
+    rows = Rows(x[story, slot], y[story, slot], story)
+    return fit_regression(rows, widths, np.tile(agent.fold, times)[story])
+
+
+def _discount(agent: Agent) -> float:
+    """The worth of a click one story later that the agent was trained with."""
+    return float(agent.facts["training"]["discount"])
 
 
 def reliability(agent: Agent, world: World) -> tuple[ReliabilityBin, ...]:
-    """What a ranking says of training stories, records hidden, against the click rates of the audience.
+    """What a ranking says of training stories, records hidden, against what is true of the simulated audience.
 
-    Each story is judged by the members that did not learn from it. The ranking asks for the highest Q, all that follows
-    a choice; here it is judged by the click rate alone, because that truth is known. Bins without a variant are left
-    out.
+    Each story is judged by the members and the last layer that did not learn from it. Best is the highest value: the
+    click now and what follows. Bins without a variant are left out.
     """
     c = world.candidates
     blind = replace(c, impressions=np.zeros_like(c.impressions), clicks=np.zeros_like(c.clicks))
     belief = believe(agent, blind, agent.contexts({})[:USERS], np.arange(len(c.table)))
-    rates = np.where(c.available, world_rates(world), -1.0)
-    stated, best = [], []
-    for i, kept in enumerate(c.available):
-        stated.append(probability_best(belief.q[i, kept], belief.q_sd[i, kept], seed=i))
-        best.append(rates[i, kept] == rates[i].max())
-    return reliability_bins(np.concatenate(stated), np.concatenate(best))
+    values = np.where(c.available, world_values(world, _discount(agent)), -np.inf)
+    best = values == values.max(axis=1, keepdims=True)
+    return reliability_bins(belief.chance[c.available], best[c.available])
 
 
 def reliability_bins(
@@ -118,14 +158,6 @@ def reliability_bins(
                 ReliabilityBin(low, high, n, float(stated[here].mean()), hits / n, *wilson_interval(hits, n))
             )
     return tuple(found)
-
-
-def _non_negative_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Least squares ``y = a + b x`` with a, b >= 0 (Lawson & Hanson 1974)."""
-    from scipy.optimize import nnls
-
-    (a, b), _ = nnls(np.stack([np.ones_like(x), x], axis=1), y)
-    return float(a), float(b)
 
 
 def known_winners(

@@ -24,7 +24,7 @@ def read_weights(folder: Path) -> Weights:
 
     sizes, base_rate, digest = _settings(folder)
     try:
-        tensors = from_bytes(run_file.read_weights(folder, digest))
+        tensors = from_bytes(run_file.read_tensors(folder, run_file.WEIGHTS, digest))
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ValueError("not finite")
         named = {path: tensor for path, tensor in tensors.items() if path.startswith("network/")}

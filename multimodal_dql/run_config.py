@@ -10,14 +10,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from multimodal_dql.errors import RunError
 from multimodal_dql.run_file import incomplete, read_settings
 
 __all__ = ["RunConfig", "read_config"]
 
 Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 NotNegative = Annotated[float, Field(ge=0.0, le=1e12)]
-# Of a logarithm: ten standard deviations are a factor of 20,000.
-Variance = Annotated[float, Field(ge=0.0, le=100.0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -41,12 +40,6 @@ class _Network(_Part):
     value_scale: float = Field(default=1.0, ge=1.0, le=1.0)
     bins: Literal[0] = 0
     audience: Width | None = None
-
-
-class _Spread(_Part):
-    floor: Variance
-    factor: float = Field(ge=0.0, le=1000.0)
-    story: Variance
 
 
 class _Context(_Part):
@@ -96,9 +89,9 @@ class RunConfig(_Part):
     """The configuration of a run; fields as in `multimodal_dql.agent.Agent`."""
 
     weights_sha256: str
+    last_layer_sha256: str
     network: _Network
     base_rate: float = Field(gt=0.0, lt=1.0)
-    spread: _Spread
     context: list[_Context] = Field(min_length=1, max_length=256)
     encoders: list[_Encoder] = Field(min_length=1, max_length=64)
     fold: list[Annotated[int, Field(ge=0)]]
@@ -133,6 +126,12 @@ class RunConfig(_Part):
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run, or a `RunError` that says what is wrong."""
     data = read_settings(folder)
+    if int(data["schema_version"]) < 2:
+        raise RunError(
+            path=folder,
+            detail="was trained by an older version, without the last layer that probabilities come from; train anew",
+            detail_zh="由较旧的版本训练，缺少用于计算概率的最后一层；请重新训练",
+        )
     try:
         return RunConfig.model_validate(data)
     except ValidationError as error:

@@ -10,26 +10,30 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from multimodal_dql.errors import RunError
 
 __all__ = [
+    "HASHES",
+    "LAYER",
     "SCHEMA_VERSION",
+    "WEIGHTS",
     "incomplete",
     "read_file",
     "read_settings",
-    "read_weights",
+    "read_tensors",
     "sync_folder",
     "write_file",
     "write_run",
 ]
 
-SCHEMA_VERSION = 1
-WEIGHTS = "weights.safetensors"
-NEW_WEIGHTS = ".weights.safetensors.new"
-"""Where weights are until the configuration that vouches for them is in place."""
+SCHEMA_VERSION = 2
+WEIGHTS, LAYER = "weights.safetensors", "last_layer.safetensors"
+HASHES = {WEIGHTS: "weights_sha256", LAYER: "last_layer_sha256"}
+"""Where the configuration holds the hash of a file of tensors."""
 LARGEST_FILE = 1 << 30
 """Bytes of a file in a run directory; a run over a hundred thousand stories stays far below."""
 
@@ -66,42 +70,55 @@ def read_file(path: Path, largest: int = LARGEST_FILE) -> bytes:
     return path.read_bytes()
 
 
-def read_weights(folder: Path, sha256: str) -> bytes:
-    """The weights that the configuration names, in their place or not yet. Raises OSError or ValueError."""
-    for name in (NEW_WEIGHTS, WEIGHTS):
-        if name == WEIGHTS or (folder / name).exists():
-            weights = read_file(folder / name)
-            if hashlib.sha256(weights).hexdigest() == sha256:
-                return weights
+def read_tensors(folder: Path, name: str, sha256: str) -> bytes:
+    """A file that the configuration vouches for, in its place or not yet. Raises OSError or ValueError."""
+    for path in (_new(folder, name), folder / name):
+        if path.name == name or path.exists():
+            data = read_file(path)
+            if hashlib.sha256(data).hexdigest() == sha256:
+                return data
     raise ValueError("hash")
 
 
-def write_run(folder: Path, weights: bytes, config: bytes) -> None:
-    """Write weights beside the old ones, the configuration that holds their hash, then rename the weights.
+def write_run(folder: Path, files: Mapping[str, bytes], config: bytes) -> None:
+    """Write files of tensors beside the old ones, the configuration that holds their hashes, then rename the files.
 
     Interrupted at any moment, the folder still holds a whole run: the old one or the new one.
+
+    Args:
+        folder: of the run.
+        files: by name, each one of `HASHES`.
+        config: ``config.json``.
     """
     _settle(folder)
-    write_file(folder / NEW_WEIGHTS, weights)
+    for name, data in files.items():
+        write_file(_new(folder, name), data)
     write_file(folder / "config.json", config)
-    (folder / NEW_WEIGHTS).replace(folder / WEIGHTS)
+    for name in files:
+        _new(folder, name).replace(folder / name)
     sync_folder(folder)
 
 
+def _new(folder: Path, name: str) -> Path:
+    """Where a file is until the configuration that vouches for it is in place."""
+    return folder / f".{name}.new"
+
+
 def _settle(folder: Path) -> None:
-    """Finish a write that was interrupted just before its last step, or drop what it left."""
-    new = folder / NEW_WEIGHTS
-    if not new.exists():
-        return
-    try:
-        sha256 = json.loads(read_file(folder / "config.json"))["weights_sha256"]
-        whole = hashlib.sha256(read_file(new)).hexdigest() == sha256
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if whole:
-        new.replace(folder / WEIGHTS)
-    else:
-        new.unlink()
+    """Finish a write that was interrupted just before its last steps, or drop what it left."""
+    for name, key in HASHES.items():
+        new = _new(folder, name)
+        if not new.exists():
+            continue
+        try:
+            sha256 = json.loads(read_file(folder / "config.json"))[key]
+            whole = hashlib.sha256(read_file(new)).hexdigest() == sha256
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            whole = False
+        if whole:
+            new.replace(folder / name)
+        else:
+            new.unlink()
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -228,7 +228,7 @@ class Training:
 
     def _keep(self) -> None:
         """The agent as it is now becomes the run's."""
-        self.agent.spread = calibrate(self.agent, self.world)
+        self.agent.layer = calibrate(self.agent, self.world)
         if self.run is None:
             return
         self.agent.save(self.run)

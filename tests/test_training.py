@@ -71,7 +71,8 @@ def test_a_run_is_read_back_exactly(trained: tuple[Agent, World], tmp_path: Path
     record = np.zeros((5, w.candidates.size, 3), np.float32)
     state = w.candidates.state(np.arange(5), agent.contexts({})[:5], record)
     np.testing.assert_array_equal(agent.q_values(state), again.q_values(state))
-    assert again.spread == agent.spread
+    for name, array in agent.layer.tensors().items():
+        np.testing.assert_array_equal(again.layer.tensors()[name], array)
     np.testing.assert_array_equal(again.fold, agent.fold)
 
 
@@ -139,14 +140,18 @@ def test_a_damaged_run_is_refused_in_one_line(trained: tuple[Agent, World], tmp_
     with pytest.raises(RunError, match="not a run directory"):
         Agent.load(tmp_path)
     agent.save(tmp_path)
-    weights = tmp_path / "weights.safetensors"
-    whole = weights.read_bytes()
-    for damaged in (whole[: len(whole) // 2], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
-        weights.write_bytes(damaged)
-        with pytest.raises(RunError, match="damaged"):
-            Agent.load(tmp_path)
-    weights.write_bytes(whole)
+    for name in ("weights.safetensors", "last_layer.safetensors"):
+        weights = tmp_path / name
+        whole = weights.read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+            weights.write_bytes(damaged)
+            with pytest.raises(RunError, match="damaged"):
+                Agent.load(tmp_path)
+        weights.write_bytes(whole)
     config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "schema_version": 1}))
+    with pytest.raises(RunError, match=r"older version, without the last layer .*; train anew"):
+        Agent.load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "schema_version": 99}))
     with pytest.raises(RunError, match="newer version"):
         Agent.load(tmp_path)

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from multimodal_dql.bench.plain_network import plain_networks
 from multimodal_dql.decider import Decider, Prepared, ThompsonHead
 from multimodal_dql.decider_weights import Sizes
-from multimodal_dql.run_file import SCHEMA_VERSION
+from multimodal_dql.last_layer import LastLayer
+from multimodal_dql.run_file import LAYER, SCHEMA_VERSION, WEIGHTS
 
 __all__ = ["GOALS", "PUBLISHED", "bench_decide", "measure", "write_run"]
 
@@ -160,6 +161,7 @@ def write_run(folder: Path, seed: int = 0) -> None:
 
     rng = np.random.Generator(np.random.Philox(key=[seed, 8]))
     data = save({f"network/candidate_q_network/{name}": tensor for name, tensor in _tensors(rng).items()})
+    layer = save(LastLayer.prior(sum(SIZES.widths)).tensors())
     network = {
         "widths": list(SIZES.widths),
         "context_width": SIZES.context,
@@ -174,9 +176,9 @@ def write_run(folder: Path, seed: int = 0) -> None:
     config = {
         "schema_version": SCHEMA_VERSION,
         "weights_sha256": hashlib.sha256(data).hexdigest(),
+        "last_layer_sha256": hashlib.sha256(layer).hexdigest(),
         "network": network,
         "base_rate": BASE_RATE,
-        "spread": {"floor": 0.0, "factor": 1.0, "story": 0.0},
         "context": [{"name": "x", "kind": "number", "values": [], "low": 0.0, "high": 1.0}],
         "encoders": [{"name": "random", "modality": "text", "fingerprint": "random"}],
         "fold": [],
@@ -186,7 +188,8 @@ def write_run(folder: Path, seed: int = 0) -> None:
         "facts": {},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "weights.safetensors").write_bytes(data)
+    (folder / WEIGHTS).write_bytes(data)
+    (folder / LAYER).write_bytes(layer)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 

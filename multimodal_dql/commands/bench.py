@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from multimodal_dql.commands.common import encode_catalogue
-from multimodal_dql.commands.options import CatalogueArg, JsonOpt, LangOpt, SeedOpt
+from multimodal_dql.commands.options import JsonOpt, LangOpt, SeedOpt
 from multimodal_dql.terminal import emit, table
 
 __all__ = ["app"]
@@ -110,19 +110,34 @@ def horizon(
 
 @app.command()
 def calibration(
-    catalogue: CatalogueArg,
+    catalogue: Annotated[
+        Path | None, typer.Argument(help="With --agent: the stories to judge. Without: drawn content.")
+    ] = None,
     agent: Annotated[
-        list[Path], typer.Option("--agent", metavar="RUN", help="Directory of a training run; repeatable.")
-    ],
+        list[Path] | None,
+        typer.Option("--agent", metavar="RUN", help="Directory of a training run; repeatable."),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Without a catalogue: agents trained on drawn content, seeds 1 to N.")
+    ] = 5,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
     """Whether trained agents are as sure as they should be, in front of the audiences they were trained for."""
-    from multimodal_dql.bench.calibration import bench_calibration
+    from multimodal_dql.bench.calibration import bench_calibration, bench_new_stories
     from multimodal_dql.datasets.catalogue import read_catalogue
+    from multimodal_dql.errors import UsageError
 
-    read = read_catalogue(catalogue)
-    result = bench_calibration(agent, lambda names: encode_catalogue(read, names, strict=False))
+    if (catalogue is None) != (agent is None):
+        raise UsageError(
+            detail="give a catalogue together with --agent RUN, or neither for stories of drawn content",
+            detail_zh="请同时给出目录和 --agent RUN，或两者都不给（使用随机生成的内容）",
+        )
+    if catalogue is None or agent is None:
+        result = bench_new_stories(range(1, seeds + 1))
+    else:
+        read = read_catalogue(catalogue)
+        result = bench_calibration(agent, lambda names: encode_catalogue(read, names, strict=False))
     rows = [
         (
             f"{row['from']:.2f} to {row['to']:.2f}",
@@ -136,7 +151,11 @@ def calibration(
 
     def show(console: Any) -> None:
         console.print(f"90 % intervals of the click rate hold the true one: {covered}")
-        console.print(table(("probability of being best", "variants", "stated", "highest click rate"), rows))
+        console.print(table(("probability of being best", "variants", "stated", "highest value"), rows))
+        console.print(
+            f"the first is best in {result['first_is_best']:.0%} of {result['stories']} stories; "
+            f"log score {result['log_score']:.3f}, Brier score {result['brier']:.3f}"
+        )
 
     emit(json_output, result, show)
 

@@ -44,9 +44,10 @@ STABILITY_TEXTS: Mapping[str, tuple[str, str]] = {
     "q_against_return_key": ("solid: Q promised; dashed: realised", "实线：Q 值预计；虚线：实际"),
     "reliability": ("Can the probabilities be believed?", "概率可信吗？"),
     "reliability_intro": (
-        "What the agent says about being best, on stories it did not learn from, against the highest click rate of the "
-        "simulated audience. Upright line: said; dot with its 95 % interval: came true.",
-        "智能体对未参与学习的条目所给出的“最佳”概率，与模拟受众中点击率最高者对照。"
+        "What the last layer says about being best, on stories that it and the members it asks did not learn from, "
+        "against what is best for the simulated audience: the click now and what follows. Upright line: said; dot with "
+        "its 95 % interval: came true.",
+        "最后一层对其自身及所询问成员均未学习过的条目给出的“最佳”概率，与模拟受众中真正最佳者（当前点击及后续）对照。"
         "竖线：所给概率；圆点及 95% 区间：实际比例。",
     ),
     "reliability_said": ("said {stated} ({n} variants)", "所给概率 {stated}（{n} 个变体）"),

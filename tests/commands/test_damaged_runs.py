@@ -101,10 +101,6 @@ HOSTILE_CONFIGS = {
     "rate-nan": _set("base_rate", math.nan),
     "rate-zero": _set("base_rate", 0),
     "rate-text": _set("base_rate", "x"),
-    "spread-ragged": _set("spread", "floor", [0.1]),
-    "spread-nan": _set("spread", "factor", math.nan),
-    "spread-negative": _set("spread", "story", -1.0),
-    "spread-huge": _set("spread", "floor", 1e308),
     "context-code": _set("context", 0, "kind", "__import__('os').system('true')"),
     "context-empty": _set("context", []),
     "context-division": _set("context", 2, "high", 0.0),
@@ -123,6 +119,7 @@ HOSTILE_CONFIGS = {
     "facts-list": _set("facts", []),
     "facts-training": _set("facts", "training", 7),
     "hash-none": _set("weights_sha256", None),
+    "layer-none": _set("last_layer_sha256", None),
 }
 
 

@@ -31,7 +31,7 @@ def test_train_prints_one_object_and_leaves_a_whole_run(trained_run: tuple[Path,
     assert LEFT_OUT in done.lines[1]
     files = {path.name for path in run.iterdir()}
     assert files == {
-        *("audience.json", "config.json", "metrics.jsonl", "stability.json"),
+        *("audience.json", "config.json", "last_layer.safetensors", "metrics.jsonl", "stability.json"),
         *("tensorboard", "weights.safetensors"),
     }
 
