@@ -15,30 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import NETWORK_SETTINGS, Agent
+from multimodal_dql.learning.targets import double_q
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.train_config import TrainConfig
 
-__all__ = ["Learner", "double_q_target"]
-
-
-def double_q_target(reward: Any, factor: Any, q_online: Any, q_target: Any, available: Any) -> Any:
-    """``reward + factor * q_target[argmax q_online]``, the argmax over available candidates.
-
-    Args:
-        reward: (B,), summed over n steps.
-        factor: (B,), discount to the power n, 0 at a terminal step.
-        q_online: (M, B, K) of the next state.
-        q_target: (M, B, K) of the next state.
-        available: (B, K) bool of the next state.
-
-    Returns:
-        (M, B).
-    """
-    from keras import ops
-
-    best = ops.argmax(ops.where(available[None], q_online, -1e30), axis=-1)
-    value = ops.take_along_axis(q_target, best[..., None], axis=-1)[..., 0]
-    return reward[None] + factor[None] * value
+__all__ = ["Learner"]
 
 
 SCALE = "optimizer/rate_scale"
@@ -154,7 +135,7 @@ class Learner:
         after = self._inputs(b["next_item"], b["next_context"], b["next_record"])
         q_online = self.online(after, training=False)["q"]
         q_target = self.target(after, training=False)["q"]
-        y = double_q_target(b["reward"], b["factor"], q_online, q_target, after["available"])
+        y = double_q(b["reward"], b["factor"], q_online, q_target, after["available"])
         weight = tf.gather(self.bags, b["item"], axis=1)  # (M, B)
         weight /= tf.maximum(tf.reduce_mean(weight), 1e-3)
         before = self._inputs(b["item"], b["context"], b["record"])

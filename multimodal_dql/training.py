@@ -13,7 +13,6 @@ from multimodal_dql.agent import Agent
 from multimodal_dql.calibration import known_winners
 from multimodal_dql.errors import CatalogueError, RunError
 from multimodal_dql.features import Features
-from multimodal_dql.learner import double_q_target
 from multimodal_dql.metrics import read_metrics
 from multimodal_dql.run_file import read_file
 from multimodal_dql.simulation.audience import Audience, World
@@ -25,7 +24,6 @@ from multimodal_dql.unfinished import Notice
 
 __all__ = [
     "TrainConfig",
-    "double_q_target",
     "read_audience",
     "read_metrics",
     "train",

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from multimodal_dql.errors import UsageError
 from multimodal_dql.learning.optimizer import Adam, as_variables, follow
+from multimodal_dql.learning.targets import double_q
 
 __all__ = [
     "METRICS",
@@ -24,7 +25,6 @@ __all__ = [
     "UpdateConfig",
     "Updated",
     "Updater",
-    "double_q_target",
     "pointwise_loss",
 ]
 
@@ -120,31 +120,6 @@ class _Shard(NamedTuple):
     square: Any
     largest: Any
     error: Any
-
-
-def double_q_target(reward: Any, factor: Any, q_online: Any, q_target: Any, available: Any = None) -> Any:
-    """``reward + factor * q_target[argmax q_online]``, the argmax over available candidates.
-
-    van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4, with n-step rewards.
-
-    Args:
-        reward: (B,), summed over n steps.
-        factor: (B,), discount to the power n, 0 at a terminal step.
-        q_online: (..., B, K) of the next observation.
-        q_target: (..., B, K) of the next observation.
-        available: (B, K) bool of the next observation; None when all are.
-
-    Returns:
-        (..., B) float32.
-    """
-    import tensorflow as tf
-
-    if available is not None:
-        q_online = tf.where(available, q_online, q_online.dtype.min)
-    best = tf.argmax(q_online, axis=-1, output_type=tf.int32)
-    value = tf.gather(q_target, best, batch_dims=len(q_target.shape) - 1)
-    # Where nothing follows the value may be anything, even infinite, and must not reach the target.
-    return reward + tf.where(factor > 0, factor * value, 0.0)
 
 
 def pointwise_loss(error: Any, kind: str) -> tuple[Any, Any]:
@@ -262,7 +237,7 @@ class Updater:
     def _target_of(self, b: Transitions, q_online: Any, q_target: Any) -> Any:
         import tensorflow as tf
 
-        y = double_q_target(b.reward, b.factor, q_online, q_target, b.next_available)
+        y = double_q(b.reward, b.factor, q_online, q_target, b.next_available)
         return tf.stop_gradient(y)
 
     def _found(self, gradients: list[Any], loss: Any, error: Any, q: Any, batch: int) -> _Shard:

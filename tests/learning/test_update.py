@@ -18,7 +18,6 @@ from multimodal_dql.learning.update import (
     Transitions,
     UpdateConfig,
     Updater,
-    double_q_target,
     pointwise_loss,
 )
 from multimodal_dql.network import CandidateQNetwork, NetworkConfig
@@ -61,34 +60,7 @@ def learned(config: UpdateConfig, *, taped: bool, steps: int = 3, weighted: bool
     return [w.numpy() for w in [*updater.weights, *updater.slow]], metrics
 
 
-# --- targets and losses
-
-
-def test_the_target_by_hand() -> None:
-    q_online = tf.constant([[1.0, 5.0, 3.0], [1.0, 5.0, 3.0], [0.0, 1.0, 2.0]])
-    q_target = tf.constant([[10.0, 20.0, 30.0], [10.0, 20.0, 30.0], [7.0, 8.0, 9.0]])
-    available = tf.constant([[True, True, True], [True, False, True], [True, True, True]])
-    y = double_q_target(
-        tf.constant([1.0, 1.0, 2.0]), tf.constant([0.5, 0.5, 0.0]), q_online, q_target, available
-    )
-    # Row 0: online prefers action 1; target values it at 20. Row 1: action 1 cannot be chosen. Row 2: terminal.
-    np.testing.assert_allclose(y, [1 + 0.5 * 20, 1 + 0.5 * 30, 2.0])
-    every = double_q_target(tf.constant([1.0, 1.0, 2.0]), tf.constant([0.5, 0.5, 0.0]), q_online, q_target)
-    np.testing.assert_allclose(every, [11.0, 11.0, 2.0])
-
-
-def test_members_choose_for_themselves() -> None:
-    q_online = tf.constant([[[1.0, 2.0]], [[2.0, 1.0]]])  # (M=2, B=1, K=2)
-    q_target = tf.constant([[[3.0, 4.0]], [[5.0, 6.0]]])
-    y = double_q_target(
-        tf.constant([0.0]), tf.constant([1.0]), q_online, q_target, tf.constant([[True, True]])
-    )
-    np.testing.assert_allclose(y, [[4.0], [5.0]])
-
-
-def test_nothing_reaches_the_target_through_a_terminal_step() -> None:
-    q = tf.constant([[np.inf, 0.0]])
-    np.testing.assert_allclose(double_q_target(tf.constant([2.0]), tf.constant([0.0]), q, q), [2.0])
+# --- losses
 
 
 def test_losses_by_hand() -> None:
