@@ -93,7 +93,7 @@ class Training:
         agent.fold = rng.permutation(stories) % config.folds
         bags = ~agent.left_out(np.arange(stories))
         check_inputs(world, projection, bags)
-        learner = Learner(agent, world, bags, config)
+        learner = Learner(agent, world.candidates, bags, config)
         self.state = TrainingState(learner, Replay(config.replay, fields_of(world)), rng, Watch())
         self.whose = identity(config, world, projection)
 

@@ -25,6 +25,7 @@ __all__ = [
     "UpdateConfig",
     "Updated",
     "Updater",
+    "chosen",
     "pointwise_loss",
 ]
 
@@ -94,6 +95,7 @@ class Transitions(NamedTuple):
         next_observation: like `observation`, n steps later.
         next_available: (B, K) bool, or None when all K can be chosen.
         weight: (B,) or (M, B) float32 on the loss, or None for ones.
+        label: what an auxiliary loss learns from, any structure of tensors with first axis B, or None.
     """
 
     observation: Any
@@ -103,6 +105,7 @@ class Transitions(NamedTuple):
     next_observation: Any
     next_available: Any = None
     weight: Any = None
+    label: Any = None
 
 
 class Updated(NamedTuple):
@@ -208,7 +211,7 @@ class Updater:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.weights)
             out = self.online(b.observation, **mode)
-            error = _chosen(_q(out), b.action) - y
+            error = chosen(_q(out), b.action) - y
             loss = pointwise_loss(error, self.config.loss)[0]
             if self.auxiliary is not None:
                 loss = loss + self.auxiliary(out, b)
@@ -226,7 +229,7 @@ class Updater:
         layers, q = self.online.forward(online, b.observation)
         ahead = self.online.forward(online, b.next_observation)[1]
         y = self._target_of(b, ahead, self.target.forward(target, b.next_observation)[1])
-        error = _chosen(q, b.action) - y
+        error = chosen(q, b.action) - y
         loss, slope = pointwise_loss(error, self.config.loss)
         if b.weight is not None:
             loss, slope = loss * b.weight, slope * b.weight
@@ -273,7 +276,7 @@ def _q(out: Any) -> Any:
     return out["q"] if isinstance(out, dict) else out
 
 
-def _chosen(q: Any, action: Any) -> Any:
+def chosen(q: Any, action: Any) -> Any:
     """``q[..., b, action[b]]``, (..., B)."""
     import tensorflow as tf
 
