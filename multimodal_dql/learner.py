@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.agent import NETWORK_SETTINGS, Agent
+from multimodal_dql.agent import NETWORK_FORM, NETWORK_SETTINGS, Agent
 from multimodal_dql.learning.update import METRICS, Transitions, UpdateConfig, Updater, chosen
 from multimodal_dql.state import Candidates
 from multimodal_dql.train_config import TrainConfig
@@ -44,8 +44,11 @@ class Learner:
     ) -> None:
         import tensorflow as tf
 
+        from multimodal_dql.learning.losses import Bins
+
         self.online, self.base_rate = agent.network, agent.base_rate
-        settings = {name: getattr(config, name) for name in NETWORK_SETTINGS}
+        shape = agent.network.config
+        settings = {name: getattr(shape, name) for name in (*NETWORK_SETTINGS, *NETWORK_FORM)}
         target = Agent.create(agent.projection, agent.context, agent.base_rate, settings, config.seed)
         self.target = target.network
         self.updater = Updater(
@@ -58,6 +61,9 @@ class Learner:
                 weight_decay=config.weight_decay,
                 clip_norm=config.clip_norm,
                 target_rate=config.target_rate,
+                loss="hl_gauss" if shape.bins else "squared",
+                bins=Bins(shape.bin_low, shape.bin_high, shape.bins) if shape.bins else None,
+                cql=config.cql,
             ),
             observe=self._observe,
             auxiliary=self._click_loss,
@@ -68,12 +74,20 @@ class Learner:
         self.content, self.present = tf.constant(c.content), tf.constant(c.present)
         self.table, self.available = tf.constant(c.table), tf.constant(c.available)
         self.bags = tf.constant(bags.astype(np.float32))
-        self._run = tf.function(self._updates)
+        self._run, self._one = tf.function(self._updates), tf.function(self._update)
 
     def learn(self, batches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Take one step for each leading index of `batches`."""
         mean = self._run(dict(batches)).numpy()
         return {name: float(value) for name, value in zip(METRICS, mean, strict=True)}
+
+    def step(self, batch: Mapping[str, NDArray[Any]]) -> tuple[dict[str, float], NDArray[np.float32]]:
+        """Take one step on rows (B, ...); its metrics, and the size of each TD error (B,).
+
+        The size is the mean over the members that learn from the story: the others' errors never shrink.
+        """
+        metrics, size = self._one(dict(batch))
+        return dict(zip(METRICS, map(float, metrics.numpy()), strict=True)), size.numpy()
 
     @property
     def updates(self) -> int:
@@ -128,20 +142,31 @@ class Learner:
             total += self.updater.update({name: array[i] for name, array in batches.items()}).metrics
         return total / steps
 
+    def _update(self, batch: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        found = self.updater.update(batch)
+        learns = tf.gather(self.bags, batch["item"], axis=1)  # (M, B)
+        size = tf.reduce_sum(tf.abs(found.error) * learns, axis=0)
+        return found.metrics, size / tf.maximum(tf.reduce_sum(learns, axis=0), 1.0)
+
     def _observe(self, b: Any) -> Transitions:
         """What a batch of rows stands for."""
         import tensorflow as tf
 
+        before = self._inputs(b["item"], b["context"], b["record"])
         after = self._inputs(b["next_item"], b["next_context"], b["next_record"])
         weight = tf.gather(self.bags, b["item"], axis=1)  # (M, B)
+        weight /= tf.maximum(tf.reduce_mean(weight), 1e-3)
         return Transitions(
-            observation=self._inputs(b["item"], b["context"], b["record"]),
+            observation=before,
             action=b["action"],
             reward=b["reward"],
             factor=b["factor"],
             next_observation=after,
             next_available=after["available"],
-            weight=weight / tf.maximum(tf.reduce_mean(weight), 1e-3),
+            weight=weight * b["importance"] if "importance" in b else weight,
+            available=before["available"],
             label=b["click"],
         )
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import multimodal_dql.experience as experience
 import multimodal_dql.training_loop as loop
 from multimodal_dql.agent import Agent
 from multimodal_dql.checkpoint import checkpoints
@@ -66,8 +67,8 @@ class Bench:
 
     def sessions(self, change: Callable[[Steps, int], Steps]) -> None:
         """Change what sessions bring; the second argument counts calls from 1."""
-        real, calls = loop.run_sessions, iter(range(1, 10**6))
-        self.patch.setattr(loop, "run_sessions", lambda *a, **k: change(real(*a, **k), next(calls)))
+        real, calls = experience.run_sessions, iter(range(1, 10**6))
+        self.patch.setattr(experience, "run_sessions", lambda *a, **k: change(real(*a, **k), next(calls)))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-__all__ = ["Adam", "AdamSettings", "as_variables", "follow"]
+__all__ = ["Adam", "AdamSettings", "as_variables", "follow", "gradients_of"]
 
 
 class AdamSettings(Protocol):
@@ -92,6 +92,14 @@ class Adam:
                 ops.ResourceApplyGradientDescent(var=w.handle, **shrink)
             ops.ResourceApplyAdam(var=w.handle, m=m.handle, v=v.handle, grad=g * scale, **powers, **rest)
         return norm
+
+
+def gradients_of(tape: Any, loss: Any, weights: Sequence[Any]) -> list[Any]:
+    """Of a recorded loss, one dense tensor a variable: zeros where the loss does not reach. To be traced."""
+    import tensorflow as tf
+
+    zero = tf.UnconnectedGradients.ZERO
+    return [tf.convert_to_tensor(g) for g in tape.gradient(loss, weights, unconnected_gradients=zero)]
 
 
 def follow(slow: Sequence[Any], fast: Sequence[Any], rate: float) -> None:
