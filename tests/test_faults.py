@@ -261,8 +261,8 @@ def test_a_network_that_dies_again_and_again_stops_it(bench: Bench) -> None:
 
 
 def test_a_q_that_promises_too_much_is_a_warning(bench: Bench) -> None:
-    real = loop.session_returns
-    bench.patch.setattr(loop, "session_returns", lambda *a: real(*a) / 100.0)
+    real = experience.session_returns
+    bench.patch.setattr(experience, "session_returns", lambda *a: real(*a) / 100.0)
     bench.train(iterations=14)
     assert bench.said - {"churn"} == {"overestimate"}
     assert read_stability(bench.run).verdict == "watch"

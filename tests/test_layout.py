@@ -17,6 +17,7 @@ PACKAGE = ROOT / "multimodal_dql"
 LAYERS = (
     "errors",
     "fonts",
+    "run_file",
     "datasets",
     "encoders",
     "features",
@@ -26,7 +27,6 @@ LAYERS = (
     "replay",
     "exploration",
     "ranking",
-    "run_file",
     "run_config",
     "decider_weights",
     "decider_steps",
