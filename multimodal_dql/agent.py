@@ -36,6 +36,8 @@ __all__ = ["SCHEMA_VERSION", "Agent", "Estimate"]
 
 NETWORK_SETTINGS = ("hidden", "members", "modality_dropout", "content_noise")
 """Fields of `NetworkConfig` that are settings; the others follow from the data."""
+NETWORK_FORM = ("audience", "advantage", "bins", "bin_low", "bin_high")
+"""Fields of `NetworkConfig` that are saved and not free: what else an agent's network may look like."""
 BATCH = 256
 """Decisions scored at once; batches are padded to it, so that a result does not depend on the batch it came in."""
 
@@ -213,10 +215,11 @@ class Agent:
             tensors = from_bytes(read_tensors(folder, WEIGHTS, config.weights_sha256))
             if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
                 raise ValueError("not finite")
-            shape = (config.network.members, config.network.hidden)
             # The size in the configuration must be that of the weights before a network of that size is made.
-            if tensors["network/candidate_q_network/fuse/bias"].shape != shape:
-                raise ValueError("shape")
+            for layer, width in (("fuse", config.network.hidden), ("value", max(config.network.bins, 1))):
+                tensor = tensors[f"network/candidate_q_network/{layer}/bias"]
+                if tensor.shape != (config.network.members, width):
+                    raise ValueError("shape")
             encoders = tuple(
                 _projection(e.name, e.modality, e.fingerprint, width, tensors)
                 for e, width in zip(config.encoders, config.network.widths, strict=True)
@@ -224,7 +227,7 @@ class Agent:
             context = ContextSpec(
                 tuple(ContextField(f.name, f.kind, tuple(f.values), f.low, f.high) for f in config.context)
             )
-            network = {name: getattr(config.network, name) for name in (*NETWORK_SETTINGS, "audience")}
+            network = {name: getattr(config.network, name) for name in (*NETWORK_SETTINGS, *NETWORK_FORM)}
             agent = cls.create(
                 ContentProjection(encoders), context, config.base_rate, network, config.network.seed
             )

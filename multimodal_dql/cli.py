@@ -15,10 +15,8 @@ from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
     AgentOpt,
-    AssumeOpt,
     CatalogueArg,
     EncodersOpt,
-    EngagementOpt,
     JsonOpt,
     LangOpt,
     OutOpt,
@@ -27,6 +25,7 @@ from multimodal_dql.commands.options import (
 )
 from multimodal_dql.commands.power import power
 from multimodal_dql.commands.simulate import simulate
+from multimodal_dql.commands.train import train
 from multimodal_dql.terminal import announce, emit, language, progress, table
 
 __all__ = ["app", "language"]
@@ -76,13 +75,14 @@ def demo(
     )
     from multimodal_dql.report.output import writable_folder
     from multimodal_dql.stability import read_stability
-    from multimodal_dql.training import TrainConfig, read_metrics, train
+    from multimodal_dql.training import TrainConfig, read_metrics
+    from multimodal_dql.training import train as learn
 
     run = writable_folder(out / "run")
     encoded = encode_catalogue(read_catalogue(build_demo()), list(DEFAULT_ENCODERS), strict=False)
     with progress() as tick:
         agent, world, seconds = timed(
-            lambda: train(
+            lambda: learn(
                 encoded, TrainConfig(iterations=iterations, seed=seed), run=run, progress=tick.training
             )
         )
@@ -151,96 +151,6 @@ def encode(
 
 
 @app.command()
-def train(
-    catalogue: CatalogueArg,
-    out: Annotated[Path, typer.Option("--out", help="Directory of the run.")] = Path("run"),
-    encoders: EncodersOpt = DEFAULT_ENCODERS,
-    iterations: Annotated[int, typer.Option(min=1, help="Rounds of simulate-then-learn.")] = 40,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="Of Adam, at the start.")] = 2e-3,
-    discount: Annotated[
-        float, typer.Option(min=0.0, max=0.999, help="Worth of a click one story later.")
-    ] = 0.5,
-    sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of the test afterwards.")] = 4000,
-    engagement: EngagementOpt = None,
-    assume: AssumeOpt = None,
-    checkpoint_every: Annotated[
-        int, typer.Option(min=0, help="Rounds between two checkpoints; 0 writes none.")
-    ] = 10,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the training that was interrupted in --out.")
-    ] = False,
-    keep_checkpoints: Annotated[
-        bool,
-        typer.Option("--keep-checkpoints", help="Leave them in RUN/checkpoints when the training is done."),
-    ] = False,
-    seed: SeedOpt = 0,
-    strict: StrictOpt = False,
-    json_output: JsonOpt = False,
-    lang: LangOpt = "en",
-) -> None:
-    """Train an agent on a catalogue in front of a simulated audience, and test it on stories it did not see."""
-    from multimodal_dql.datasets.catalogue import read_catalogue
-    from multimodal_dql.pipeline import offline_test
-    from multimodal_dql.report import (
-        comparison_to_dict,
-        print_comparison,
-        print_stability,
-        reliability_to_list,
-        stability_to_dict,
-    )
-    from multimodal_dql.report.output import writable_folder
-    from multimodal_dql.setting import read_config
-    from multimodal_dql.stability import read_stability
-    from multimodal_dql.train_config import TrainConfig, check_settings
-    from multimodal_dql.training import train as learn
-
-    config = TrainConfig(
-        iterations=iterations,
-        learning_rate=learning_rate,
-        discount=discount,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-    )
-    check_settings(config)
-    names, read, clicks = (
-        encoder_list(encoders),
-        read_catalogue(catalogue),
-        read_config(engagement, assume or ()),
-    )
-    writable_folder(out)
-    encoded = encode_catalogue(read, names, strict)
-    with progress() as tick:
-        agent, world, seconds = timed(
-            lambda: learn(
-                encoded,
-                config,
-                clicks,
-                run=out,
-                progress=tick.training,
-                resume=resume,
-                keep_checkpoints=keep_checkpoints,
-                notice=lambda error: announce(error.text("en"), error.text("zh")),
-            )
-        )
-    test = offline_test(agent, world, encoded, seed=seed, sessions=sessions)
-    stability = read_stability(out)
-    result = {
-        "run": str(out),
-        "train_seconds": round(seconds, 2),
-        "comparisons": [comparison_to_dict(c) for c in test.comparisons],
-        "control": comparison_to_dict(test.control),
-        "stability": stability_to_dict(stability),
-        "reliability": reliability_to_list(test.reliability),
-    }
-
-    def show(console: Any) -> None:
-        print_comparison(test.comparisons, console, language(), control=test.control)
-        print_stability(stability, console, language())
-
-    emit(json_output, result, show)
-
-
-@app.command()
 def rank(
     catalogue: CatalogueArg,
     agent: AgentOpt,
@@ -280,6 +190,7 @@ def rank(
     emit(json_output, result, lambda console: print_ranking(ranking, encoded.catalogue, console, language()))
 
 
+app.command()(train)
 app.command()(simulate)
 app.command()(power)
 app.add_typer(engagement.app, name="engagement")

@@ -47,6 +47,14 @@ def _settings(folder: Path) -> tuple[Sizes, float, str]:
     place = "network"
     try:
         network = data[place]
+        if network.get("bins"):
+            raise RunError(
+                path=folder,
+                detail="was trained with --value-loss hl_gauss, which needs TensorFlow to decide (Agent); for a "
+                "Decider train with --value-loss mse",
+                detail_zh="以 --value-loss hl_gauss 训练，决策需要 TensorFlow（Agent）；"
+                "若要用 Decider，请以 --value-loss mse 训练",
+            )
         hidden = _whole(network["hidden"])
         audience = network.get("audience")
         sizes = Sizes(

@@ -166,6 +166,13 @@ class ABTestsError(InputError):
     zh = "{path}：{detail_zh}"
 
 
+class EventsError(InputError):
+    """A log of decisions that cannot be read or learned from. Fields: path, detail, detail_zh."""
+
+    en = "{path}: {detail}"
+    zh = "{path}：{detail_zh}"
+
+
 class ABTestsInvalid(ABTestsError):
     """Rows of A/B tests that are wrong. Fields: path, problems (list of `Problem`)."""
 

@@ -62,15 +62,19 @@ class Rows:
         x: features, (n, F); the score first.
         y: (n,).
         story: number of the story, (n,).
+        weight: precision of `y` beside that of the noise, between 0 and 1, (n,); None for exact ones. A worth that was
+            counted with variance v has ``s2 / (s2 + v)``.
     """
 
     x: Float
     y: Float
     story: Int
+    weight: Float | None = None
 
     def of(self, kept: NDArray[np.bool_]) -> Rows:
         """The rows `kept` (n,)."""
-        return Rows(self.x[kept], self.y[kept], self.story[kept])
+        weight = None if self.weight is None else self.weight[kept]
+        return Rows(self.x[kept], self.y[kept], self.story[kept], weight)
 
 
 @dataclass(frozen=True)
@@ -260,10 +264,14 @@ def _posterior(rows: Rows, widths: Sequence[int]) -> tuple[Float, Float, Float, 
 
 
 def _without_story(rows: Rows) -> tuple[Float, Float, int]:
-    """Features and worth against the story's mean, and how many rows they are worth, one less a story."""
+    """Features and worth against the story's mean, times the root of their weight, and how many rows they are worth,
+    one less a story.
+    """
     stories, story = np.unique(rows.story, return_inverse=True)
+    weight = np.ones(len(story)) if rows.weight is None else rows.weight
     both = np.concatenate([rows.x, rows.y[:, None]], axis=1)
     sums = np.zeros((len(stories), both.shape[1]))
-    np.add.at(sums, story, both)
-    both = both - (sums / np.bincount(story, minlength=len(stories))[:, None])[story]
+    np.add.at(sums, story, both * weight[:, None])
+    both = both - (sums / np.bincount(story, weight, minlength=len(stories))[:, None])[story]
+    both *= np.sqrt(weight)[:, None]
     return both[:, :-1], both[:, -1], len(story) - len(stories)

@@ -1,7 +1,8 @@
-"""Gradient steps: double Q-learning (van Hasselt et al. 2016) with a target network that follows slowly.
+"""Product training's gradient steps: the update of `multimodal_dql.learning.update` on transitions that name stories.
 
-The online network chooses the next action, the target network values it,
-``y = G + factor * Q_target(s', argmax_a Q_online(s', a))``, and `factor` is 0 at a terminal step.
+A transition holds the number of its story; embeddings stand in the graph once and are gathered in the update. To the
+TD error comes the cross-entropy of the click (`NetworkConfig.advantage`, ``click_and_later``), and every member of the
+ensemble learns from the stories of its own folds only.
 """
 
 from __future__ import annotations
@@ -14,35 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.agent import NETWORK_SETTINGS, Agent
-from multimodal_dql.simulation.audience import World
+from multimodal_dql.agent import NETWORK_FORM, NETWORK_SETTINGS, Agent
+from multimodal_dql.learning.update import METRICS, Transitions, UpdateConfig, Updater, chosen
+from multimodal_dql.state import Candidates
 from multimodal_dql.train_config import TrainConfig
 
-__all__ = ["Learner", "double_q_target"]
+__all__ = ["Learner"]
 
-
-def double_q_target(reward: Any, factor: Any, q_online: Any, q_target: Any, available: Any) -> Any:
-    """``reward + factor * q_target[argmax q_online]``, the argmax over available candidates.
-
-    Args:
-        reward: (B,), summed over n steps.
-        factor: (B,), discount to the power n, 0 at a terminal step.
-        q_online: (M, B, K) of the next state.
-        q_target: (M, B, K) of the next state.
-        available: (B, K) bool of the next state.
-
-    Returns:
-        (M, B).
-    """
-    from keras import ops
-
-    best = ops.argmax(ops.where(available[None], q_online, -1e30), axis=-1)
-    value = ops.take_along_axis(q_target, best[..., None], axis=-1)[..., 0]
-    return reward[None] + factor[None] * value
-
-
-SCALE = "optimizer/rate_scale"
-_NUMBERED = re.compile(r"^(seed_generator|adam_?w)_\d+/")
+SCALE = "optimizer/scale"
+_NUMBERED = re.compile(r"^seed_generator_\d+/")
 
 
 class Learner:
@@ -50,61 +31,81 @@ class Learner:
 
     Everything that the next step depends on, besides the batches, is in `state`: weights of both networks, counters
     of their random numbers, the optimiser's moments and step, and how far the learning rate was lowered.
+
+    Args:
+        agent: whose network learns.
+        candidates: the variants of every story.
+        bags: (M, items) whether a member learns from a story.
+        config: settings.
     """
 
-    def __init__(self, agent: Agent, world: World, bags: NDArray[np.bool_], config: TrainConfig) -> None:
-        import keras
+    def __init__(
+        self, agent: Agent, candidates: Candidates, bags: NDArray[np.bool_], config: TrainConfig
+    ) -> None:
         import tensorflow as tf
 
-        self.config, self.online = config, agent.network
-        settings = {name: getattr(config, name) for name in NETWORK_SETTINGS}
+        from multimodal_dql.learning.losses import Bins
+
+        self.online, self.base_rate = agent.network, agent.base_rate
+        shape = agent.network.config
+        settings = {name: getattr(shape, name) for name in (*NETWORK_SETTINGS, *NETWORK_FORM)}
         target = Agent.create(agent.projection, agent.context, agent.base_rate, settings, config.seed)
         self.target = target.network
-        self.target.set_weights(self.online.get_weights())
-        total = config.iterations * config.updates
-        self.schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, total, alpha=0.1)
-        self.scale = 1.0
-        self.optimizer = keras.optimizers.AdamW(
-            self.schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
+        self.updater = Updater(
+            self.online,
+            self.target,
+            UpdateConfig(
+                learning_rate=config.learning_rate,
+                decay_updates=config.iterations * config.updates,
+                epsilon=1e-7,
+                weight_decay=config.weight_decay,
+                clip_norm=config.clip_norm,
+                target_rate=config.target_rate,
+                loss="hl_gauss" if shape.bins else "squared",
+                bins=Bins(shape.bin_low, shape.bin_high, shape.bins) if shape.bins else None,
+                cql=config.cql,
+            ),
+            observe=self._observe,
+            auxiliary=self._click_loss,
+            training=True,
         )
-        self.optimizer.build(self.online.trainable_variables)
         # Embeddings live in the graph once; a transition names its story and gathers them.
-        c = world.candidates
+        c = candidates
         self.content, self.present = tf.constant(c.content), tf.constant(c.present)
         self.table, self.available = tf.constant(c.table), tf.constant(c.available)
         self.bags = tf.constant(bags.astype(np.float32))
-        self.base_rate = world.config.base_click_rate
-        self._compile()
+        self._run, self._one = tf.function(self._updates), tf.function(self._update)
 
     def learn(self, batches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Take one step for each leading index of `batches`."""
-        return {name: float(value) for name, value in self._run(dict(batches)).items()}
+        mean = self._run(dict(batches)).numpy()
+        return {name: float(value) for name, value in zip(METRICS, mean, strict=True)}
+
+    def step(self, batch: Mapping[str, NDArray[Any]]) -> tuple[dict[str, float], NDArray[np.float32]]:
+        """Take one step on rows (B, ...); its metrics, and the size of each TD error (B,).
+
+        The size is the mean over the members that learn from the story: the others' errors never shrink.
+        """
+        metrics, size = self._one(dict(batch))
+        return dict(zip(METRICS, map(float, metrics.numpy()), strict=True)), size.numpy()
+
+    @property
+    def updates(self) -> int:
+        """Steps taken."""
+        return int(self.updater.adam.count)
 
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        return float(self.optimizer.learning_rate)
+        return float(self.updater.adam.rate(ahead=1))
 
     def lower(self, factor: float) -> None:
         """Multiply the learning rate of all steps to come."""
-        self._rescale(self.scale * factor)
-
-    def _rescale(self, scale: float) -> None:
-        if scale != self.scale:
-            self.scale = scale
-            # A constant of the graph: as a variable it would be rounded differently even when it is 1.
-            self.schedule.initial_learning_rate = self.config.learning_rate * scale
-            self._compile()
-
-    def _compile(self) -> None:
-        import tensorflow as tf
-
-        self._run = tf.function(self._updates)
+        self.updater.adam.scale.assign(self.updater.adam.scale * factor)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """A copy of everything that the next step depends on, by name."""
-        arrays = {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
-        return arrays | {SCALE: np.array([self.scale])}
+        return {name: np.array(variable.numpy()) for name, variable in self._variables().items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from a `state` of a learner of the same settings.
@@ -113,70 +114,73 @@ class Learner:
             ValueError: a name is missing or one too many, or an array has another shape or type.
         """
         variables = self._variables()
-        names = {*variables, SCALE}
-        if set(state) != names:
-            raise ValueError(f"other names: {sorted(set(state) ^ names)[:3]}")
-        scale = state[SCALE]
-        if scale.shape != (1,) or not 0.0 < float(scale[0]) <= 1.0:
-            raise ValueError(f"{SCALE}: {scale!r}")
+        if set(state) != set(variables):
+            raise ValueError(f"other names: {sorted(set(state) ^ set(variables))[:3]}")
         for name, variable in variables.items():
             if state[name].shape != tuple(variable.shape) or state[name].dtype != variable.numpy().dtype:
                 raise ValueError(f"{name}: {state[name].dtype} {state[name].shape}")
+        if not 0.0 < float(state[SCALE]) <= 1.0:
+            raise ValueError(f"{SCALE}: {state[SCALE]!r}")
         for name, variable in variables.items():
             variable.assign(state[name])
-        self._rescale(float(scale[0]))
 
     def _variables(self) -> dict[str, Any]:
         """Every variable under ``online/``, ``target/`` or ``optimizer/``."""
-        named = {}
-        parts = (("online", self.online), ("target", self.target), ("optimizer", self.optimizer))
-        for part, owner in parts:
-            for i, variable in enumerate(owner.variables):
-                # Keras numbers optimisers and counters of random numbers throughout a process; here they are one each.
-                name = _NUMBERED.sub(r"\1/", variable.path)
-                named[f"{part}/{i:03d}/{name}"] = variable
+        named = {f"optimizer/{name}": variable for name, variable in self.updater.adam.state.items()}
+        for part, network in (("online", self.online), ("target", self.target)):
+            for i, variable in enumerate(network.variables):
+                # Keras numbers counters of random numbers throughout a process; here they are one each.
+                named[f"{part}/{i:03d}/{_NUMBERED.sub('seed_generator/', variable.path)}"] = variable
         return named
 
     def _updates(self, batches: Any) -> Any:
         import tensorflow as tf
 
-        names = ("loss", "td_error", "gradient_norm", "q_largest")
-        total = tf.zeros(len(names))
+        total = tf.zeros(len(METRICS))
         steps = next(iter(batches.values())).shape[0]
         for i in tf.range(steps):
-            total += self._update({name: array[i] for name, array in batches.items()})
-        mean = total / steps
-        return {name: mean[j] for j, name in enumerate(names)}
+            total += self.updater.update({name: array[i] for name, array in batches.items()}).metrics
+        return total / steps
 
-    def _update(self, b: Any) -> Any:
+    def _update(self, batch: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
+        found = self.updater.update(batch)
+        learns = tf.gather(self.bags, batch["item"], axis=1)  # (M, B)
+        size = tf.reduce_sum(tf.abs(found.error) * learns, axis=0)
+        return found.metrics, size / tf.maximum(tf.reduce_sum(learns, axis=0), 1.0)
+
+    def _observe(self, b: Any) -> Transitions:
+        """What a batch of rows stands for."""
+        import tensorflow as tf
+
+        before = self._inputs(b["item"], b["context"], b["record"])
         after = self._inputs(b["next_item"], b["next_context"], b["next_record"])
-        q_online = self.online(after, training=False)["q"]
-        q_target = self.target(after, training=False)["q"]
-        y = double_q_target(b["reward"], b["factor"], q_online, q_target, after["available"])
         weight = tf.gather(self.bags, b["item"], axis=1)  # (M, B)
         weight /= tf.maximum(tf.reduce_mean(weight), 1e-3)
-        before = self._inputs(b["item"], b["context"], b["record"])
-        chosen = tf.one_hot(b["action"], tf.shape(before["available"])[1])[None]
+        return Transitions(
+            observation=before,
+            action=b["action"],
+            reward=b["reward"],
+            factor=b["factor"],
+            next_observation=after,
+            next_available=after["available"],
+            weight=weight * b["importance"] if "importance" in b else weight,
+            available=before["available"],
+            label=b["click"],
+        )
+
+    def _click_loss(self, out: Any, b: Transitions) -> Any:
+        """Cross-entropy of the click of the chosen candidate, (M, B).
+
+        Divided by the base rate, its gradient is of the size of the TD error's.
+        """
+        import tensorflow as tf
+
         offset = math.log(self.base_rate / (1 - self.base_rate))
-        with tf.GradientTape() as tape:
-            out = self.online(before, training=True)
-            error = tf.reduce_sum(out["q"] * chosen, axis=-1) - y
-            logit = tf.reduce_sum(out["click_logit"] * chosen, axis=-1) + offset
-            label = tf.broadcast_to(b["click"][None], tf.shape(logit))
-            # Divided by the base rate, the gradient of the cross-entropy is of the size of the TD error's.
-            click = tf.nn.sigmoid_cross_entropy_with_logits(label, logit) / self.base_rate
-            # Summed over members, so that each learns as if it were alone.
-            loss = tf.reduce_sum(tf.reduce_mean(weight * (tf.square(error) + click), axis=1))
-        gradients = tape.gradient(loss, self.online.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.online.trainable_variables, strict=True))
-        for slow, fast in zip(self.target.trainable_variables, self.online.trainable_variables, strict=True):
-            slow.assign(slow.value + self.config.target_rate * (fast.value - slow.value))
-        members = float(self.config.members)
-        size = tf.reduce_mean(tf.square(error))
-        largest = tf.reduce_max(tf.abs(out["q"]))
-        return tf.stack([loss / members, size, tf.linalg.global_norm(gradients), largest])
+        logit = chosen(out["click_logit"], b.action) + offset
+        label = tf.broadcast_to(b.label[None], tf.shape(logit))
+        return tf.nn.sigmoid_cross_entropy_with_logits(label, logit) / self.base_rate
 
     def _inputs(self, item: Any, context: Any, record: Any) -> dict[str, Any]:
         """Gather what a decision on `item` sees."""

@@ -38,8 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.errors import EncoderError, UsageError
-from multimodal_dql.simulation.audience import World
-from multimodal_dql.state import ContentProjection
+from multimodal_dql.state import Candidates, ContentProjection
 
 __all__ = ["ACTIONS", "LOWER", "Action", "Finding", "Limits", "Watch", "check_inputs"]
 
@@ -214,19 +213,19 @@ class Watch:
         return cls(Limits(), losses, ratios, churn, int(data["lowered"]), found)
 
 
-def check_inputs(world: World, projection: ContentProjection, bags: NDArray[np.bool_]) -> None:
-    """Refuse a world that nothing can be learned from.
+def check_inputs(candidates: Candidates, projection: ContentProjection, bags: NDArray[np.bool_]) -> None:
+    """Refuse a catalogue that nothing can be learned from.
 
     Args:
-        world: the audience in front of the catalogue.
-        projection: of its embeddings.
+        candidates: the variants of every story.
+        projection: of their embeddings.
         bags: (M, items) whether a member learns from a story.
 
     Raises:
         EncoderError: an embedding is not finite.
         UsageError: a story without variants, or a member without stories.
     """
-    c, start = world.candidates, 0
+    c, start = candidates, 0
     for encoder, width in zip(projection.encoders, projection.widths, strict=True):
         good = np.isfinite(c.content[:, start : start + width]).all(axis=1)
         start += width

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from multimodal_dql.decider import Decider
 from multimodal_dql.encoders.quiet import silenced
+from multimodal_dql.learning.optimizer import Adam, as_variables, gradients_of
+from multimodal_dql.learning.update import UpdateConfig
 from multimodal_dql.state import RECORD_WIDTH
 
 __all__ = ["Decisions", "Opinion", "OpinionConfig"]
@@ -205,7 +207,6 @@ class Opinion:
     def _start(self, table: dict[str, NDArray[Any]]) -> None:
         """Build the network; its inputs are standardised by the candidates and contexts seen by now."""
         with silenced():
-            import keras
             import tensorflow as tf
 
             from multimodal_dql.network import CandidateQNetwork, NetworkConfig
@@ -227,10 +228,8 @@ class Opinion:
             )
             self.network = CandidateQNetwork(network)
             self.network(_blank(network))
-            self.optimizer = keras.optimizers.AdamW(
-                c.learning_rate, weight_decay=c.weight_decay, global_clipnorm=5.0
-            )
-            self.optimizer.build(self.network.trainable_variables)
+            update = UpdateConfig(c.learning_rate, epsilon=1e-7, weight_decay=c.weight_decay, clip_norm=5.0)
+            self.adam = Adam(as_variables(self.network.trainable_variables), update)
             self._fit = tf.function(self._steps, reduce_retracing=True)
             self._judge = tf.function(self._logits, reduce_retracing=True)
 
@@ -259,10 +258,7 @@ class Opinion:
                 label = tf.broadcast_to(batch["reward"][None], tf.shape(logit))
                 error = tf.nn.sigmoid_cross_entropy_with_logits(label, logit)
                 loss = tf.reduce_sum(tf.reduce_mean(batch["weight"] * error, axis=1))
-            variables = self.network.trainable_variables
-            zero = tf.UnconnectedGradients.ZERO
-            gradients = tape.gradient(loss, [v.value for v in variables], unconnected_gradients=zero)
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            self.adam.step(gradients_of(tape, loss, self.adam.weights))
 
     def _logits(self, batch: Any, training: bool = False) -> Any:
         """Click logits of the chosen candidates, (M, B)."""

@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
-from multimodal_dql.simulation.audience import World
-from multimodal_dql.simulation.sessions import Steps
-from multimodal_dql.state import record_features
+from multimodal_dql.state import Candidates, record_features
+from multimodal_dql.transitions import Visits
 
-__all__ = ["FIRST", "HIDDEN", "PROBE", "Probe", "start_values"]
+__all__ = ["HIDDEN", "PROBE", "Probe", "start_values"]
 
 PROBE = 128
 """Decisions that every iteration is asked about."""
-FIRST = 256
-"""Sessions whose start is valued, at most: one padded batch of the agent."""
 HIDDEN = ("fuse_norm", "audience_norm", "set_norm", "value_norm")
 """Layers of `CandidateQNetwork` that a rectifier follows; a unit that is never above 0 there passes nothing on."""
 
@@ -31,10 +28,10 @@ HIDDEN = ("fuse_norm", "audience_norm", "set_norm", "value_norm")
 class Probe:
     """A fixed set of decisions: stories in turn, typical users, no record. Remembers the last greedy choices."""
 
-    def __init__(self, agent: Agent, world: World) -> None:
+    def __init__(self, agent: Agent, candidates: Candidates) -> None:
         import tensorflow as tf
 
-        c = world.candidates
+        c = candidates
         items = np.arange(PROBE) % len(c.table)
         available = c.available[items]
         none = np.zeros(available.shape, np.int64)
@@ -106,22 +103,25 @@ def _recorded(network: Any) -> Iterator[list[Any]]:
             del layer.call
 
 
-def start_values(agent: Agent, world: World, steps: Steps, returns: NDArray[np.float64]) -> dict[str, float]:
+def start_values(
+    agent: Agent, candidates: Candidates, steps: Visits, returns: NDArray[np.float64], most: int = 256
+) -> dict[str, float]:
     """What Q promised at the start of visits, and what they brought, where the greedy candidate was shown.
 
     The choice between greedy and random does not look at what follows, so that leaving out the random ones is fair.
 
     Args:
         agent: as it was when it decided.
-        world: the audience.
+        candidates: of the stories.
         steps: S sessions.
         returns: (S,) realised discounted returns in average clicks.
+        most: sessions that are valued, at most.
 
     Returns:
         ``q_mean`` and ``return_mean`` in average clicks; NaN where no greedy candidate was shown.
     """
-    first = slice(0, FIRST)
-    state = world.candidates.state(steps.item[first, 0], steps.context[first, 0], steps.record[first, 0])
+    first = slice(0, most)
+    state = candidates.state(steps.item[first, 0], steps.context[first, 0], steps.record[first, 0])
     q = agent.q_values(state) / agent.base_rate
     best = q.max(axis=1)
     # An action that is not there is greedy for nobody: the monitors have its transition left out.

@@ -25,6 +25,13 @@ EVIDENCE = (
 EVIDENCE_ZH = "模拟受众：点击由互动模型产生，并非来自您的真实读者。请把排序当作线上测试的假设"
 OWN_COUNTS = "the impressions and clicks in your catalogue, where there are any; for the rest "
 OWN_COUNTS_ZH = "目录中已有的展示和点击记录；其余部分依据"
+LOGGED = (
+    "a log of {decisions} decisions with {clicks} clicks, made by others than the agent. Treat the order as a "
+    "hypothesis for a live test"
+)
+LOGGED_ZH = (
+    "一份包含 {decisions} 个决策、{clicks} 次点击的日志，决策并非由智能体作出。请把排序当作线上测试的假设"
+)
 Z90 = 1.6449
 """Half-width of a 90 % normal interval, in standard deviations."""
 
@@ -59,6 +66,7 @@ def rank(
     contexts = agent.contexts(context or {})[:USERS]
     known = agent.known([item.item_id for item in features.catalogue.items])
     belief = believe(agent, candidates, contexts, known)
+    evidence, evidence_zh = _evidence(agent)
     why = reasons(agent, features, candidates, contexts, known)
     items = tuple(
         _ranked(i, item, belief, candidates.available[i], why[i])
@@ -66,12 +74,21 @@ def rank(
     )
     return Ranking(
         items=items,
-        evidence=(OWN_COUNTS if candidates.impressions.any() else "") + EVIDENCE,
-        evidence_zh=(OWN_COUNTS_ZH if candidates.impressions.any() else "") + EVIDENCE_ZH,
+        evidence=(OWN_COUNTS if candidates.impressions.any() else "") + evidence,
+        evidence_zh=(OWN_COUNTS_ZH if candidates.impressions.any() else "") + evidence_zh,
         context=dict(shown or {}),
         skipped=features.skipped,
         agent={str(k): str(v) for k, v in _facts(agent).items()},
     )
+
+
+def _evidence(agent: Agent) -> tuple[str, str]:
+    """What the agent's knowledge rests on, in English and in Chinese."""
+    log = agent.facts.get("log")
+    if not isinstance(log, Mapping):
+        return EVIDENCE, EVIDENCE_ZH
+    counts = {name: f"{int(log.get(name, 0)):,}" for name in ("decisions", "clicks")}
+    return LOGGED.format(**counts), LOGGED_ZH.format(**counts)
 
 
 def _ranked(i: int, item: Item, belief: Belief, available: NDArray[np.bool_], why: list[Any]) -> RankedItem:

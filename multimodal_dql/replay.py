@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Replay", "n_step"]
+from multimodal_dql.learning.graph_replay import GraphReplay, PriorityConfig
+
+__all__ = ["PrioritisedReplay", "Replay", "n_step"]
 
 
 def n_step(
@@ -63,9 +65,14 @@ class Replay:
         return min(self.added, self.capacity)
 
     @property
+    def nbytes(self) -> int:
+        """Memory of all."""
+        return sum(a.nbytes for a in self.data.values())
+
+    @property
     def bytes_per_transition(self) -> int:
         """Memory of one transition."""
-        return sum(a.nbytes for a in self.data.values()) // self.capacity
+        return self.nbytes // self.capacity
 
     def add(self, batch: dict[str, NDArray[Any]]) -> None:
         """Append a batch, field by field; every array has the batch as its first axis."""
@@ -103,3 +110,55 @@ class Replay:
         """Draw transitions uniformly with replacement; every field comes as ``shape + entry``."""
         index = rng.integers(0, len(self), size=shape)
         return {name: store[index] for name, store in self.data.items()}
+
+
+class PrioritisedReplay:
+    """A replay that draws in proportion to the TD error (`GraphReplay`); arguments as of `Replay`, and the seed."""
+
+    def __init__(
+        self, capacity: int, fields: Mapping[str, tuple[tuple[int, ...], Any]], seed: int = 0
+    ) -> None:
+        self.graph = GraphReplay(capacity, fields, priority=PriorityConfig(), seed=seed)
+        self.nbytes = sum(array.nbytes for array in self.state().values())
+
+    def __len__(self) -> int:
+        return int(self.graph.size)
+
+    @property
+    def added(self) -> int:
+        """Transitions ever added."""
+        return int(self.graph.added)
+
+    def add(self, batch: dict[str, NDArray[Any]]) -> None:
+        """Append a batch, field by field, at the highest priority so far."""
+        self.graph.add(batch)
+
+    def draw(self, count: int, correction: float) -> tuple[dict[str, NDArray[Any]], Any]:
+        """A batch with its importance weights as the field ``importance``, and its places.
+
+        Args:
+            count: B.
+            correction: b of the importance weights.
+        """
+        drawn = self.graph.sample(count, correction=correction)
+        rows = {name: array.numpy() for name, array in drawn.rows.items()}
+        return rows | {"importance": drawn.weight.numpy()}, drawn.index
+
+    def set_priorities(self, index: Any, size: NDArray[np.float32]) -> None:
+        """Give the transitions at `index` (B,) the priority of a TD error of `size` (B,)."""
+        self.graph.set_priorities(index, size)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that later draws depend on, by name."""
+        return {name: np.array(variable.numpy()) for name, variable in self.graph.state.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]], added: int) -> None:
+        """Take up where a replay of the same capacity and fields was left. Raises ValueError as `Replay.restore`."""
+        variables = self.graph.state
+        if set(state) != set(variables) or int(state["added"]) != added:
+            raise ValueError("other fields")
+        for name, variable in variables.items():
+            if state[name].shape != tuple(variable.shape) or state[name].dtype != variable.numpy().dtype:
+                raise ValueError(f"{name}: {state[name].dtype} {state[name].shape}")
+        for name, variable in variables.items():
+            variable.assign(state[name])

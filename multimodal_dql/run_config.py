@@ -35,11 +35,19 @@ class _Network(_Part):
     modality_dropout: Share
     content_noise: NotNegative
     seed: int = Field(ge=0, lt=2**31)
-    # A run is of an agent that decides by clicks; the other forms of the network belong to the scenarios.
-    advantage: Literal["click_and_later"] = "click_and_later"
+    # A run is of an agent that decides by clicks, or by bins of Q; the other forms of the network are the scenarios'.
+    advantage: Literal["click_and_later", "whole"] = "click_and_later"
     value_scale: float = Field(default=1.0, ge=1.0, le=1.0)
-    bins: Literal[0] = 0
+    bins: int = Field(default=0, ge=0, le=512)
+    bin_low: Finite = 0.0
+    bin_high: Finite = 10.0
     audience: Width | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.advantage == "whole") != (self.bins >= 2) or not self.bin_low < self.bin_high:
+            raise ValueError("advantage and bins do not fit")
+        return self
 
 
 class _Context(_Part):

@@ -88,7 +88,11 @@ def read_setting(
     """
     if agent is None:
         return Setting(None, None, read_config(engagement, assume).without(*without), seed)
-    audience, learned = read_audience(agent), Agent.load(agent)
+    learned = Agent.load(agent)
+    if "log" in learned.facts:
+        # It never met an audience: one is drawn.
+        return Setting(learned, None, read_config(engagement, assume).without(*without), seed)
+    audience = read_audience(agent)
     if audience.widths != learned.projection.widths:
         raise RunError(
             path=agent,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from multimodal_dql.errors import UsageError
+from multimodal_dql.errors import UnknownNameError, UsageError
 
 __all__ = ["TrainConfig", "check_settings"]
 
@@ -34,6 +34,16 @@ class TrainConfig:
             judged by members that never learned from it.
         expected_reward: learn from the click probability the simulator knows instead of the coin flip. Legitimate
             here because the world is simulated; never used with logs.
+        value_loss: of Q. ``mse``, ``(Q - y)^2``; or ``hl_gauss``, the cross-entropy between the target as a Gaussian
+            over 51 bins and the network's bins, Q being their mean (Farebrother et al. 2024, "Stop regressing"; Imani &
+            White 2018, eq. 4). The bins reach from 0 to the largest discounted return of a pilot of random sessions, or
+            of the log, and three further on each side.
+        replay_sampling: ``uniform``; or ``prioritised``, ``P(i) = p_i^a / sum p^a`` with ``p_i = |TD error| + 1e-6``
+            and a = .6, and importance weights ``(n P(i))^-b / max`` with b from .4 to 1 (Schaul et al. 2016, sections
+            3.3 and 3.4).
+        cql: alpha of ``alpha (log sum_a exp Q(s, a) - Q(s, a_t))``, Q in average clicks, added to the loss when
+            learning from a log (Kumar et al. 2020, eq. 4): it presses down what the log did not do. 0 where sessions
+            are simulated.
         hidden: width of the network.
         members: size of the ensemble.
         modality_dropout: probability of hiding a modality in training.
@@ -57,6 +67,9 @@ class TrainConfig:
     replay: int = 60_000
     folds: int = 3
     expected_reward: bool = True
+    value_loss: str = "mse"
+    replay_sampling: str = "uniform"
+    cql: float = 0.0
     hidden: int = 32
     members: int = 9
     modality_dropout: float = 0.1
@@ -123,6 +136,7 @@ _RANGES = {
     "replay": _COUNT,
     # A single fold would be left out by every member: nobody would learn.
     "folds": _Range(2, whole=True),
+    "cql": _Range(0),
     "hidden": _Range(1, 4096, whole=True),
     "members": _Range(2, 256, whole=True),
     "modality_dropout": _Range(0, 1, open_high=True),
@@ -130,6 +144,9 @@ _RANGES = {
     "seed": _Range(0, 2**31 - 1, whole=True),
     "checkpoint_every": _Range(0, whole=True),
 }
+
+
+_CHOICES = {"value_loss": ("mse", "hl_gauss"), "replay_sampling": ("uniform", "prioritised")}
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -146,6 +163,15 @@ def check_settings(config: TrainConfig) -> None:
                 detail=f"{field.name} is {value!r}; give {allowed.words('en')}",
                 detail_zh=f"{field.name} 为 {value!r}；请给出{allowed.words('zh')}",
             )
+    for name, known in _CHOICES.items():
+        if getattr(config, name) not in known:
+            raise UnknownNameError(kind=name, kind_zh=f" {name} ", name=getattr(config, name), known=known)
+    if config.cql and config.expected_reward:
+        raise UsageError(
+            detail=f"cql is {config.cql:g}, and sessions are simulated, where every choice can be tried; leave it "
+            "out, or learn from a log with --log",
+            detail_zh=f"cql 为 {config.cql:g}，而会话是模拟的，任何选择都可以尝试；请去掉它，或用 --log 从日志学习",
+        )
     if config.folds > config.members:
         raise UsageError(
             detail=f"folds is {config.folds} and members {config.members}; give at most as many folds as members, or "

@@ -1,7 +1,8 @@
-"""Learning in front of the simulated audience: the loop reads from top to bottom.
+"""Learning in front of the simulated audience, or from a log of decisions.
 
 One iteration: simulate sessions with an epsilon-greedy policy, add their transitions to the replay, take gradient
-steps, and ask the monitors (`multimodal_dql.monitors`) whether to go on. The same seed gives the same weights to the
+steps, and ask the monitors (`multimodal_dql.monitors`) whether to go on. From a log nothing is simulated: the replay
+holds all of it from the first iteration on. The same seed gives the same weights to the
 last bit, also when a training was interrupted and resumed from a checkpoint in between.
 """
 
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.calibration import known_winners
-from multimodal_dql.errors import CatalogueError, RunError
+from multimodal_dql.errors import CatalogueError, RunError, UsageError
+from multimodal_dql.experience import Simulated
 from multimodal_dql.features import Features
-from multimodal_dql.learner import double_q_target
+from multimodal_dql.logged import Logged
 from multimodal_dql.metrics import read_metrics
 from multimodal_dql.run_file import read_file
 from multimodal_dql.simulation.audience import Audience, World
@@ -25,10 +27,10 @@ from multimodal_dql.unfinished import Notice
 
 __all__ = [
     "TrainConfig",
-    "double_q_target",
     "read_audience",
     "read_metrics",
     "train",
+    "train_from_log",
     "train_in_world",
 ]
 
@@ -63,15 +65,8 @@ def train(
         TrainingError: a monitor stopped it. The last good weights are in `run`.
     """
     check_settings(config)
+    _check_stories(encoded, config)
     items = encoded.catalogue.items
-    if len(items) < config.folds:
-        raise CatalogueError(
-            path=encoded.catalogue.path,
-            detail=f"has {len(items)} stories to learn from, and learning needs {config.folds}; add "
-            "stories, or rank with an agent that was trained on another catalogue",
-            detail_zh=f"只有 {len(items)} 个条目可供学习，至少需要 {config.folds} 个；"
-            "请增加条目，或用在其他目录上训练过的智能体来排序",
-        )
     projection = ContentProjection.fit(encoded)
     candidates = candidate_table(encoded, projection)
     people = Audience.draw(candidates, projection.widths, config.seed, audience)
@@ -82,7 +77,7 @@ def train(
         world, ids, variants, [[v.caption or "" for v in item.variants] for item in items]
     )
     training = Training(
-        world,
+        Simulated(world),
         projection,
         config,
         About(ids, tuple(winners), people.to_json()),
@@ -93,6 +88,69 @@ def train(
         notice=notice,
     )
     return training.learn(), world
+
+
+def train_from_log(
+    encoded: Features,
+    config: TrainConfig,
+    log: Path,
+    *,
+    run: Path | None = None,
+    progress: Progress | None = None,
+    resume: bool = False,
+    keep_checkpoints: bool = False,
+    notice: Notice | None = None,
+) -> tuple[Agent, Logged]:
+    """Train an agent on logged decisions about an encoded catalogue; nothing is simulated.
+
+    Args:
+        encoded: the catalogue's features.
+        config: settings, with ``expected_reward=False``: a log holds clicks, not their probabilities.
+        log: the Parquet file; see `multimodal_dql.datasets.events`.
+        run: as for `train`, and the four that follow.
+        progress: called with iteration, iterations and the latest metrics.
+        resume: continue the training that was interrupted in `run`.
+        keep_checkpoints: leave them in ``run/checkpoints``.
+        notice: called with what the user should know although nothing stops.
+
+    Raises:
+        EventsError: the log cannot be learned from.
+        CatalogueError, UsageError, EncoderError, RunError, TrainingError: as `train`.
+    """
+    check_settings(config)
+    if config.expected_reward:
+        raise UsageError(
+            detail="expected_reward is true, and a log does not know the probability of a click; set it to false",
+            detail_zh="expected_reward 为 true，而日志不知道点击概率；请设为 false",
+        )
+    _check_stories(encoded, config)
+    projection = ContentProjection.fit(encoded)
+    source = Logged(log, encoded.catalogue, candidate_table(encoded, projection), config.seed)
+    training = Training(
+        source,
+        projection,
+        config,
+        About(tuple(item.item_id for item in encoded.catalogue.items)),
+        run=run,
+        progress=progress,
+        resume=resume,
+        keep_checkpoints=keep_checkpoints,
+        notice=notice,
+    )
+    return training.learn(), source
+
+
+def _check_stories(encoded: Features, config: TrainConfig) -> None:
+    """Refuse fewer stories than folds."""
+    items = encoded.catalogue.items
+    if len(items) < config.folds:
+        raise CatalogueError(
+            path=encoded.catalogue.path,
+            detail=f"has {len(items)} stories to learn from, and learning needs {config.folds}; add "
+            "stories, or rank with an agent that was trained on another catalogue",
+            detail_zh=f"只有 {len(items)} 个条目可供学习，至少需要 {config.folds} 个；"
+            "请增加条目，或用在其他目录上训练过的智能体来排序",
+        )
 
 
 def train_in_world(
@@ -124,7 +182,7 @@ def train_in_world(
         TrainingError: a monitor stopped it. The last good weights are in `run`.
     """
     training = Training(
-        world,
+        Simulated(world),
         projection,
         config,
         About(),

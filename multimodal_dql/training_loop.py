@@ -12,24 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import NETWORK_SETTINGS, Agent
-from multimodal_dql.calibration import calibrate
 from multimodal_dql.checkpoint import write_checkpoint
+from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import CheckpointError, TrainingError
+from multimodal_dql.experience import Source
 from multimodal_dql.learner import Learner
+from multimodal_dql.learning.graph_replay import PriorityConfig
 from multimodal_dql.metrics import Metrics
 from multimodal_dql.monitors import LOWER, Finding, Watch, check_inputs
-from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.probe import Probe, start_values
-from multimodal_dql.replay import Replay
+from multimodal_dql.replay import PrioritisedReplay, Replay
 from multimodal_dql.run_file import write_file
-from multimodal_dql.simulation.audience import CONTEXT, World
-from multimodal_dql.simulation.sessions import Stage, Steps, run_sessions
-from multimodal_dql.simulation.typical import typical_users
+from multimodal_dql.simulation.audience import CONTEXT
 from multimodal_dql.stability import STABILITY_FILE, findings_text
 from multimodal_dql.state import ContentProjection
 from multimodal_dql.train_config import TrainConfig, check_settings
 from multimodal_dql.training_state import TrainingState, check_same, identity
-from multimodal_dql.transitions import fields_of, session_returns, sound, transitions_of
+from multimodal_dql.transitions import Visits, fields_of, sound, transitions_of
 from multimodal_dql.unfinished import UNFINISHED, Notice, drop, find_checkpoint, publish
 
 __all__ = ["AUDIENCE_FILE", "About", "Progress", "Training"]
@@ -54,6 +53,22 @@ class About:
     audience: str = ""
 
 
+def network_settings(source: Source, config: TrainConfig) -> dict[str, Any]:
+    """What the network of a training looks like; with bins, they hold every return that is to be expected."""
+    settings = {name: getattr(config, name) for name in NETWORK_SETTINGS}
+    if config.value_loss == "mse":
+        return settings
+    with silenced():
+        from multimodal_dql.learning.losses import Bins
+    bins = Bins.around(0.0, max(source.largest_return(config), 1.0))
+    return settings | {
+        "advantage": "whole",
+        "bins": bins.count,
+        "bin_low": bins.low,
+        "bin_high": bins.high,
+    }
+
+
 class _Stopped(Exception):
     """A monitor ends the training."""
 
@@ -67,7 +82,7 @@ class Training:
 
     def __init__(
         self,
-        world: World,
+        source: Source,
         projection: ContentProjection,
         config: TrainConfig,
         about: About,
@@ -79,29 +94,34 @@ class Training:
         notice: Notice | None = None,
     ) -> None:
         check_settings(config)
-        self.world, self.config, self.about = world, config, about
+        self.source, self.config, self.about = source, config, about
         self.run, self.progress, self.notice = run, progress, notice
         self.resume, self.keep_checkpoints = resume, keep_checkpoints
         rng = np.random.Generator(np.random.Philox(key=[config.seed, 2]))
-        stories = len(world.candidates.table)
-        network = {name: getattr(config, name) for name in NETWORK_SETTINGS}
-        agent = Agent.create(projection, CONTEXT, world.config.base_click_rate, network, config.seed)
-        agent.facts = {"training": asdict(config), "audience": asdict(world.config), "stories": stories}
+        candidates = source.candidates
+        stories = len(candidates.table)
+        agent = Agent.create(
+            projection, CONTEXT, source.base_rate, network_settings(source, config), config.seed
+        )
+        agent.facts = {"training": asdict(config), **source.facts, "stories": stories}
         agent.item_ids, agent.winners = about.item_ids, list(about.winners)
-        self.agent, self.stage = agent, Stage.of(world)
-        agent.audience = typical_users(self.stage, config.seed)
+        self.agent = agent
+        agent.audience = source.users(config.seed)
         agent.fold = rng.permutation(stories) % config.folds
         bags = ~agent.left_out(np.arange(stories))
-        check_inputs(world, projection, bags)
-        learner = Learner(agent, world, bags, config)
-        self.state = TrainingState(learner, Replay(config.replay, fields_of(world)), rng, Watch())
-        self.whose = identity(config, world, projection)
+        check_inputs(candidates, projection, bags)
+        learner = Learner(agent, candidates, bags, config)
+        room, holds = source.room(config), fields_of(candidates)
+        prioritised = config.replay_sampling == "prioritised"
+        replay = PrioritisedReplay(room, holds, config.seed) if prioritised else Replay(room, holds)
+        self.state = TrainingState(learner, replay, rng, Watch())
+        self.whose = identity(config, candidates, projection, source.origin)
 
     def learn(self) -> Agent:
         """Run to the end. Raises as `train_in_world`."""
         state, config = self.state, self.config
         self.metrics = self._begin()
-        self.probe, self.good = Probe(self.agent, self.world), state.learner.state()
+        self.probe, self.good = Probe(self.agent, self.source.candidates), state.learner.state()
         try:
             with contextlib.closing(self.metrics):
                 while state.iteration < config.iterations:
@@ -123,20 +143,12 @@ class Training:
         # A policy cannot choose by NaN, wherever it came from.
         if not self._finite():
             raise _Stopped(watch.note("not_finite", i + 1, np.nan))
-        policy = DqnPolicy(self.agent, config.epsilon_at(i))
-        ids = np.arange(i * config.sessions, (i + 1) * config.sessions)
-        steps = run_sessions(self.stage, policy, seed=config.seed, ids=ids, record_rng=state.rng)
-        self._remember(steps)
-        returns = session_returns(steps, self.world, config)
-        value = start_values(self.agent, self.world, steps, returns)
+        met = self.source.meet(self.agent, i, config, state.rng)
+        if met.fresh is not None:
+            self._remember(met.fresh)
+        value = start_values(self.agent, self.source.candidates, met.starts, met.returns, self.source.valued)
         rate = state.learner.learning_rate
-        row = state.learner.learn(self._draw())
-        row |= {
-            "epsilon": policy.epsilon,
-            "click_rate": float(steps.click_probability[steps.active].mean()),
-            "learning_rate": rate,
-            **value,
-        }
+        row = self._learn() | met.row | {"learning_rate": rate, **value}
         finite = self._finite()
         if finite:
             row |= self.probe.measure()
@@ -150,10 +162,10 @@ class Training:
         del row["preference"]
         return row
 
-    def _remember(self, steps: Steps) -> None:
+    def _remember(self, steps: Visits) -> None:
         """Put what is sound into the replay."""
-        batch = transitions_of(steps, self.world, self.config)
-        good = sound(batch, self.world.candidates.available)
+        batch = transitions_of(steps, self.source.base_rate, self.config)
+        good = sound(batch, self.source.candidates.available)
         if not good.all():
             self.state.watch.note("transitions", self.state.iteration + 1, float(np.mean(~good)))
             batch = {name: array[good] for name, array in batch.items()}
@@ -161,17 +173,43 @@ class Training:
             raise _Stopped(self.state.watch.note("starved", self.state.iteration + 1, 1.0))
         self.state.replay.add(batch)
 
-    def _draw(self) -> dict[str, NDArray[Any]]:
-        """Batches from the replay, (updates, batch, ...), the sound ones."""
+    def _learn(self) -> dict[str, float]:
+        """The gradient steps of an iteration on sound batches; the mean of their metrics."""
         config, state = self.config, self.state
+        if isinstance(state.replay, PrioritisedReplay):
+            return self._learn_by_priority(state.replay)
         drawn = state.replay.sample(state.rng, (config.updates, config.batch))
-        good = sound(drawn, self.world.candidates.available).all(axis=1)
-        if good.all():
-            return drawn
-        state.watch.note("batch", state.iteration + 1, float(np.mean(~good)))
+        good = sound(drawn, self.source.candidates.available).all(axis=1)
+        self._note_batches(np.asarray(good))
+        return state.learner.learn(drawn if good.all() else {n: a[good] for n, a in drawn.items()})
+
+    def _learn_by_priority(self, replay: PrioritisedReplay) -> dict[str, float]:
+        """Each batch is drawn by the TD errors that the one before left (Schaul et al. 2016, algorithm 1).
+
+        The correction b rises to 1 linearly over the training (section 3.4).
+        """
+        config, state = self.config, self.state
+        start = PriorityConfig().correction
+        correction = start + (1.0 - start) * state.iteration / max(config.iterations - 1, 1)
+        good: NDArray[np.bool_] = np.ones(config.updates, np.bool_)
+        rows = []
+        for i in range(config.updates):
+            batch, index = replay.draw(config.batch, correction)
+            good[i] = sound(batch, self.source.candidates.available).all()
+            if good[i]:
+                row, size = state.learner.step(batch)
+                rows.append(row)
+                replay.set_priorities(index, size)
+        self._note_batches(good)
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def _note_batches(self, good: NDArray[np.bool_]) -> None:
+        """Write down batches that were left out; the end when all were."""
+        watch, iteration = self.state.watch, self.state.iteration + 1
+        if not good.all():
+            watch.note("batch", iteration, float(np.mean(~good)))
         if not good.any():
-            raise _Stopped(state.watch.note("starved", state.iteration + 1, 1.0))
-        return {name: array[good] for name, array in drawn.items()}
+            raise _Stopped(watch.note("starved", iteration, 1.0))
 
     def _finite(self) -> bool:
         return all(np.isfinite(w.numpy()).all() for w in self.agent.network.trainable_variables)
@@ -228,7 +266,7 @@ class Training:
 
     def _keep(self) -> None:
         """The agent as it is now becomes the run's."""
-        self.agent.layer = calibrate(self.agent, self.world)
+        self.agent.layer = self.source.calibrate(self.agent)
         if self.run is None:
             return
         self.agent.save(self.run)

@@ -14,9 +14,8 @@ from multimodal_dql.checkpoint import PARTS, Checkpoint
 from multimodal_dql.errors import RunError
 from multimodal_dql.learner import Learner
 from multimodal_dql.monitors import Watch
-from multimodal_dql.replay import Replay
-from multimodal_dql.simulation.audience import World
-from multimodal_dql.state import ContentProjection
+from multimodal_dql.replay import PrioritisedReplay, Replay
+from multimodal_dql.state import Candidates, ContentProjection
 from multimodal_dql.train_config import TrainConfig
 
 __all__ = ["TrainingState", "check_same", "identity"]
@@ -38,7 +37,7 @@ class TrainingState:
     """
 
     learner: Learner
-    replay: Replay
+    replay: Replay | PrioritisedReplay
     rng: np.random.Generator
     watch: Watch
     iteration: int = 0
@@ -47,7 +46,7 @@ class TrainingState:
     def limit(self) -> int:
         """Bytes that a part of a checkpoint holds at most."""
         learner = sum(array.nbytes for array in self.learner.state().values())
-        return max(learner, sum(array.nbytes for array in self.replay.data.values()))
+        return max(learner, self.replay.nbytes)
 
     def checkpoint(self, whose: Mapping[str, Any], position: Mapping[str, Any]) -> Checkpoint:
         """All of it, to be written.
@@ -85,9 +84,11 @@ class TrainingState:
         self.watch, self.iteration = watch, checkpoint.iteration
 
 
-def identity(config: TrainConfig, world: World, projection: ContentProjection) -> dict[str, Any]:
-    """What a checkpoint must agree on to be resumed: settings, and hashes of catalogue and audience."""
-    c = world.candidates
+def identity(
+    config: TrainConfig, candidates: Candidates, projection: ContentProjection, origin: str
+) -> dict[str, Any]:
+    """What a checkpoint must agree on to be resumed: settings, and hashes of catalogue and audience (`origin`)."""
+    c = candidates
     arrays: list[NDArray[Any]] = [c.content, c.present, c.table, c.available, c.impressions, c.clicks]
     for encoder in projection.encoders:
         arrays += [encoder.mean, encoder.components]
@@ -97,7 +98,7 @@ def identity(config: TrainConfig, world: World, projection: ContentProjection) -
         catalogue.update(np.ascontiguousarray(array).tobytes())
     for encoder in projection.encoders:
         catalogue.update(repr((encoder.name, encoder.fingerprint)).encode())
-    audience = hashlib.sha256(world.audience.to_json().encode())
+    audience = hashlib.sha256(origin.encode())
     return {
         "settings": asdict(config),
         "catalogue": catalogue.hexdigest(),
@@ -129,7 +130,11 @@ def check_same(path: Any, whose: Mapping[str, Any], facts: Mapping[str, Any]) ->
             )
     for name, en, zh in (
         ("catalogue", "catalogue (its stories, files or encoders)", "目录（条目、文件或编码器）"),
-        ("audience", "audience (--engagement or --assume)", "受众（--engagement 或 --assume）"),
+        (
+            "audience",
+            "audience or log (--engagement, --assume or --log)",
+            "受众或日志（--engagement、--assume 或 --log）",
+        ),
     ):
         if facts.get(name) != whose[name]:
             raise RunError(

@@ -6,26 +6,46 @@ Shape letters: ``S`` sessions, ``T`` steps, ``K`` candidates, ``N`` transitions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.replay import n_step
-from multimodal_dql.simulation.audience import CONTEXT, World
-from multimodal_dql.simulation.sessions import Steps
-from multimodal_dql.state import RECORD_WIDTH
+from multimodal_dql.simulation.audience import CONTEXT
+from multimodal_dql.state import RECORD_WIDTH, Candidates
 from multimodal_dql.train_config import TrainConfig
 
-__all__ = ["LARGEST_REWARD", "fields_of", "rewards", "session_returns", "sound", "transitions_of"]
+__all__ = ["LARGEST_REWARD", "Visits", "fields_of", "labels", "session_returns", "sound", "transitions_of"]
 
 LARGEST_REWARD = 1e4
 """In average clicks: n certain clicks at a base rate of 1 in 1,000 sum to n thousand."""
 
 
-def fields_of(world: World) -> dict[str, tuple[tuple[int, ...], Any]]:
+class Visits(Protocol):
+    """What is learned from, (S, T, ...); `Steps` is one. Fields as there."""
+
+    @property
+    def active(self) -> NDArray[np.bool_]: ...  # noqa: D102
+    @property
+    def item(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def action(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def click_probability(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def click(self) -> NDArray[np.float64]: ...  # noqa: D102
+    @property
+    def done(self) -> NDArray[np.bool_]: ...  # noqa: D102
+    @property
+    def context(self) -> NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def record(self) -> NDArray[np.float32]: ...  # noqa: D102
+
+
+def fields_of(candidates: Candidates) -> dict[str, tuple[tuple[int, ...], Any]]:
     """What a transition holds: stories by number, records as features, context before and after."""
-    record = (world.candidates.size, RECORD_WIDTH)
+    record = (candidates.size, RECORD_WIDTH)
     return {
         "item": ((), np.int32),
         "context": ((CONTEXT.width,), np.float32),
@@ -40,16 +60,18 @@ def fields_of(world: World) -> dict[str, tuple[tuple[int, ...], Any]]:
     }
 
 
-def rewards(steps: Steps, world: World, config: TrainConfig) -> NDArray[np.float64]:
-    """What each step earned, (S, T), in units of the base click rate, so that it is about 1."""
-    click = steps.click_probability if config.expected_reward else steps.click.astype(np.float64)
-    return np.asarray(click / world.config.base_click_rate)
+def labels(steps: Visits, config: TrainConfig) -> NDArray[np.float64]:
+    """What is learned as the click of each step, (S, T): its probability, or the coin."""
+    return np.asarray(steps.click_probability if config.expected_reward else steps.click, np.float64)
 
 
-def transitions_of(steps: Steps, world: World, config: TrainConfig) -> dict[str, NDArray[Any]]:
-    """Sessions to n-step transitions, N of them, one for each step that happened."""
-    click = steps.click_probability if config.expected_reward else steps.click.astype(np.float64)
-    reward = rewards(steps, world, config)
+def transitions_of(steps: Visits, base_rate: float, config: TrainConfig) -> dict[str, NDArray[Any]]:
+    """Sessions to n-step transitions, N of them, one for each step that happened.
+
+    Rewards are in units of `base_rate`, clicks an impression, so that they are about 1.
+    """
+    click = labels(steps, config)
+    reward = click / base_rate
     total, factor, at = n_step(reward, steps.active, steps.done, config.discount, config.n_step)
     keep = steps.active
     row = np.broadcast_to(np.arange(len(at))[:, None], at.shape)[keep]
@@ -68,9 +90,9 @@ def transitions_of(steps: Steps, world: World, config: TrainConfig) -> dict[str,
     }
 
 
-def session_returns(steps: Steps, world: World, config: TrainConfig) -> NDArray[np.float64]:
+def session_returns(steps: Visits, base_rate: float, config: TrainConfig) -> NDArray[np.float64]:
     """Discounted return of each session from its first step, (S,), in average clicks: the unit of Q."""
-    reward = np.where(steps.active, rewards(steps, world, config), 0.0)
+    reward = np.where(steps.active, labels(steps, config) / base_rate, 0.0)
     return np.asarray(reward @ config.discount ** np.arange(reward.shape[1]))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import multimodal_dql.experience as experience
 import multimodal_dql.training_loop as loop
 from multimodal_dql.agent import Agent
 from multimodal_dql.checkpoint import checkpoints
@@ -67,8 +68,8 @@ class Bench:
 
     def sessions(self, change: Callable[[Steps, int], Steps]) -> None:
         """Change what sessions bring; the second argument counts calls from 1."""
-        real, calls = loop.run_sessions, iter(range(1, 10**6))
-        self.patch.setattr(loop, "run_sessions", lambda *a, **k: change(real(*a, **k), next(calls)))
+        real, calls = experience.run_sessions, iter(range(1, 10**6))
+        self.patch.setattr(experience, "run_sessions", lambda *a, **k: change(real(*a, **k), next(calls)))
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +252,7 @@ def test_a_network_that_dies_again_and_again_stops_it(bench: Bench) -> None:
 
     def learn(self: Any, batches: Any) -> dict[str, float]:
         row = real(self, batches)
-        if int(self.optimizer.iterations) > 4:
+        if self.updates > 4:
             for v in self.online.trainable_variables:
                 v.assign(v * 0.0)
         return row
@@ -267,8 +268,8 @@ def test_a_network_that_dies_again_and_again_stops_it(bench: Bench) -> None:
 
 
 def test_a_q_that_promises_too_much_is_a_warning(bench: Bench) -> None:
-    real = loop.session_returns
-    bench.patch.setattr(loop, "session_returns", lambda *a: real(*a) / 100.0)
+    real = experience.session_returns
+    bench.patch.setattr(experience, "session_returns", lambda *a: real(*a) / 100.0)
     bench.train(iterations=14)
     assert bench.said - {"churn"} == {"overestimate"}
     assert read_stability(bench.run).verdict == "watch"

@@ -198,18 +198,18 @@ def test_settings_at_their_limits_pass() -> None:
 def test_inputs_are_refused_by_name() -> None:
     w = world(items=6)
     bags = np.ones((3, 6), bool)
-    check_inputs(w, projection(), bags)
+    check_inputs(w.candidates, projection(), bags)
     bags[1] = False
     with pytest.raises(UsageError, match="member 1 of the ensemble has no story to learn from"):
-        check_inputs(w, projection(), bags)
+        check_inputs(w.candidates, projection(), bags)
     bags[1] = True
     w.candidates.content[2, 7] = np.inf
     with pytest.raises(EncoderError, match="encoder 'i': gave NaN or infinity for 1 variants"):
-        check_inputs(w, projection(), bags)
+        check_inputs(w.candidates, projection(), bags)
     w.candidates.content[2, 7] = 0.0
     w.candidates.available[4] = False
     with pytest.raises(UsageError, match="1 stories have no variant to show"):
-        check_inputs(w, projection(), bags)
+        check_inputs(w.candidates, projection(), bags)
 
 
 def transitions() -> dict[str, Any]:

@@ -25,7 +25,7 @@ def probe() -> Probe:
     w = world(items=5, sizes=(2, 3))
     agent = Agent.create(projection(), CONTEXT, 0.02, {"hidden": 4, "members": 2}, 0)
     agent.audience = typical_users(Stage.of(w), 0)
-    return Probe(agent, w)
+    return Probe(agent, w.candidates)
 
 
 def test_a_probe_by_hand(probe: Probe) -> None:
@@ -82,10 +82,9 @@ def test_returns_by_hand() -> None:
         click_probability=np.array([[0.02, 0.04, 0.5], [0.06, np.nan, np.nan]]),
         click=np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]),
     )
-    w: Any = SimpleNamespace(config=SimpleNamespace(base_click_rate=0.02))
-    np.testing.assert_allclose(session_returns(steps, w, TrainConfig(discount=0.5)), [2.0, 3.0])
+    np.testing.assert_allclose(session_returns(steps, 0.02, TrainConfig(discount=0.5)), [2.0, 3.0])
     np.testing.assert_allclose(
-        session_returns(steps, w, TrainConfig(discount=0.5, expected_reward=False)), [50.0, 0.0]
+        session_returns(steps, 0.02, TrainConfig(discount=0.5, expected_reward=False)), [50.0, 0.0]
     )
 
 
@@ -100,10 +99,10 @@ def test_values_at_the_start_by_hand() -> None:
         action=np.array([[0, 1], [1, 0], [1, 1], [99, 0]]),  # the last is not there
         active=np.ones((4, 2), bool),
     )
-    w: Any = SimpleNamespace(candidates=SimpleNamespace(state=lambda *a: None))
-    found = start_values(agent, w, steps, np.array([2.0, 9.0, 6.0, 9.0]))
+    candidates: Any = SimpleNamespace(state=lambda *a: None)
+    found = start_values(agent, candidates, steps, np.array([2.0, 9.0, 6.0, 9.0]))
     assert found == {"q_mean": pytest.approx(4.0), "return_mean": pytest.approx(4.0)}
     steps.action[:] = 99
-    found = start_values(agent, w, steps, np.ones(4))
+    found = start_values(agent, candidates, steps, np.ones(4))
     assert math.isnan(found["q_mean"])
     assert math.isnan(found["return_mean"])

@@ -77,6 +77,12 @@ def simulate(
     workers: Annotated[int, typer.Option("--workers", min=0, help="Threads; 0 is one a processor.")] = 0,
     out: OutOpt = None,
     seed: SeedOpt = 0,
+    audience_seed: Annotated[
+        int | None,
+        typer.Option(
+            "--audience-seed", min=0, max=2**31 - 1, help="Seed of tastes and variants alone; else --seed."
+        ),
+    ] = None,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
@@ -101,7 +107,8 @@ def simulate(
         )
     analysis = Analysis(against or specs[0], outcome, minimum_effect, rule=rule)  # type: ignore[arg-type]
     read = read_catalogue(catalogue)
-    setting = read_setting(agent, engagement, off, assume=assume or (), seed=seed)
+    drawn = seed if audience_seed is None else audience_seed
+    setting = read_setting(agent, engagement, off, assume=assume or (), seed=drawn)
     if out is not None:
         writable_folder(out)
     names = list(setting.agent.encoders) if setting.agent else encoder_list(encoders)

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from multimodal_dql.errors import OutputError
+from multimodal_dql.errors import EventsError, OutputError
 
-__all__ = ["EVENTS_VERSION", "EventWriter", "event_schema"]
+__all__ = ["EVENTS_VERSION", "EventWriter", "event_schema", "read_events"]
 
 EVENTS_VERSION = 1
 
@@ -47,6 +47,72 @@ def event_schema() -> Any:
             pa.field("schema_version", pa.int32(), nullable=False),
         ]
     )
+
+
+NEEDED = ("item_id", "context", "candidates", "action", "click")
+HELPFUL = ("session_id", "time", "records", "policy", "probability")
+
+
+def read_events(path: Path) -> Any:
+    """What can be learned from a log, as a `pyarrow.Table`; of the columns of `event_schema` the `NEEDED` are there.
+
+    Raises:
+        EventsError: no such file, no Parquet, a newer version, or a column that is missing or of another type.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise EventsError(
+            path=path,
+            detail="there is no such log; write one with: multimodal-dql simulate CATALOGUE --events LOG",
+            detail_zh="没有这个日志；可用以下命令生成：multimodal-dql simulate CATALOGUE --events LOG",
+        )
+    try:
+        names = pq.read_schema(path).names
+        wanted = [name for name in (*NEEDED, *HELPFUL, "schema_version") if name in names]
+        table = pq.read_table(path, columns=wanted)
+    except (OSError, pa.ArrowException) as error:
+        raise EventsError(
+            path=path,
+            detail="is not a Parquet file, or is damaged; copy it again",
+            detail_zh="不是 Parquet 文件或已损坏；请重新复制",
+        ) from error
+    lacking = [name for name in NEEDED if name not in names]
+    if lacking:
+        raise EventsError(
+            path=path,
+            detail=f"lacks the columns {', '.join(lacking)}; a log has {', '.join(NEEDED)}, and if known "
+            f"{', '.join(HELPFUL)}",
+            detail_zh=f"缺少列 {'、'.join(lacking)}；日志需要 {'、'.join(NEEDED)}，如有则加上 {'、'.join(HELPFUL)}",
+        )
+    versions = table["schema_version"].to_pylist() if "schema_version" in names else []
+    newest = max((v for v in versions if v is not None), default=0)
+    if newest > EVENTS_VERSION:
+        raise EventsError(
+            path=path,
+            detail=f"was written by a newer version (schema {newest}, this one reads up to {EVENTS_VERSION}); upgrade "
+            "multimodal-dql",
+            detail_zh=f"由更新的版本写成（架构 {newest}，当前最多支持 {EVENTS_VERSION}）；请升级 multimodal-dql",
+        )
+    for name in (name for name in (*NEEDED, *HELPFUL) if name in names):
+        kind = pa.string() if name == "policy" else event_schema().field(name).type
+        at = table.schema.get_field_index(name)
+        try:
+            table = table.set_column(at, name, table[name].cast(kind))
+        except pa.ArrowException as error:
+            raise EventsError(
+                path=path,
+                detail=f"column {name} is {table[name].type}, not {kind}",
+                detail_zh=f"列 {name} 的类型为 {table[name].type}，应为 {kind}",
+            ) from error
+        if name in NEEDED and table[name].null_count:
+            raise EventsError(
+                path=path,
+                detail=f"column {name} is empty in {table[name].null_count} rows; fill it or leave them out",
+                detail_zh=f"列 {name} 有 {table[name].null_count} 行为空；请补全或删去这些行",
+            )
+    return table
 
 
 class EventWriter:

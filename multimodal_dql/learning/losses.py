@@ -51,6 +51,17 @@ class Bins:
                 detail_zh="分箱：low 应小于 high，至少 2 个箱，spread 应大于 0",
             )
 
+    @classmethod
+    def around(cls, low: float, high: float) -> Bins:
+        """For values from `low` to `high`, with three more bins on each side.
+
+        Three bins are four standard deviations, so that the Gaussian around no value is cut, and `expectation` gives
+        back the mean of many values without a bias.
+        """
+        plain = cls(low, high)
+        width = (high - low) / (plain.count - 6)
+        return cls(low - 3 * width, high + 3 * width)
+
     @property
     def width(self) -> float:
         """Of a bin."""

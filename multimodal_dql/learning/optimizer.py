@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-__all__ = ["Adam", "AdamSettings", "as_variables", "follow"]
+__all__ = ["Adam", "AdamSettings", "as_variables", "follow", "gradients_of"]
 
 
 class AdamSettings(Protocol):
@@ -44,6 +44,9 @@ class Adam:
     Args:
         weights: float32 TensorFlow variables.
         settings: see `UpdateConfig`.
+
+    Attributes:
+        scale: a variable that multiplies every learning rate; 1 at the start.
     """
 
     def __init__(self, weights: Sequence[Any], settings: AdamSettings) -> None:
@@ -53,22 +56,24 @@ class Adam:
         self.first = [tf.Variable(tf.zeros_like(w), trainable=False) for w in weights]
         self.second = [tf.Variable(tf.zeros_like(w), trainable=False) for w in weights]
         self.count = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.scale = tf.Variable(1.0, trainable=False)
 
     @property
     def state(self) -> dict[str, Any]:
-        """Moments and the number of steps, by name."""
+        """Moments, the number of steps, and how far the learning rate was lowered, by name."""
         named = {f"first_{i}": m for i, m in enumerate(self.first)}
-        return named | {f"second_{i}": v for i, v in enumerate(self.second)} | {"updates": self.count}
+        named |= {f"second_{i}": v for i, v in enumerate(self.second)}
+        return named | {"updates": self.count, "scale": self.scale}
 
-    def rate(self) -> Any:
-        """The learning rate of the step being taken; `count` has been raised for it."""
+    def rate(self, ahead: int = 0) -> Any:
+        """The learning rate of the step being taken, for which `count` has been raised, or of one `ahead` of it."""
         import tensorflow as tf
 
         s = self.settings
         if not s.decay_updates:
-            return tf.constant(s.learning_rate)
-        share = tf.minimum(tf.cast(self.count - 1, tf.float32) / s.decay_updates, 1.0)
-        return s.learning_rate * (0.1 + 0.9 * 0.5 * (1.0 + tf.cos(math.pi * share)))
+            return s.learning_rate * self.scale
+        share = tf.minimum(tf.cast(self.count - 1 + ahead, tf.float32) / s.decay_updates, 1.0)
+        return s.learning_rate * self.scale * (0.1 + 0.9 * 0.5 * (1.0 + tf.cos(math.pi * share)))
 
     def step(self, gradients: Sequence[Any]) -> Any:
         """Take a step; returns the norm of the gradient before clipping. To be traced."""
@@ -87,6 +92,14 @@ class Adam:
                 ops.ResourceApplyGradientDescent(var=w.handle, **shrink)
             ops.ResourceApplyAdam(var=w.handle, m=m.handle, v=v.handle, grad=g * scale, **powers, **rest)
         return norm
+
+
+def gradients_of(tape: Any, loss: Any, weights: Sequence[Any]) -> list[Any]:
+    """Of a recorded loss, one dense tensor a variable: zeros where the loss does not reach. To be traced."""
+    import tensorflow as tf
+
+    zero = tf.UnconnectedGradients.ZERO
+    return [tf.convert_to_tensor(g) for g in tape.gradient(loss, weights, unconnected_gradients=zero)]
 
 
 def follow(slow: Sequence[Any], fast: Sequence[Any], rate: float) -> None:

@@ -228,7 +228,7 @@ def _agent(
     )
     inputs = adapter.inputs({name: array[:2] for name, array in told.items()})
     network(inputs)  # builds the weights
-    if again is None:
+    if again is None or again.learner is None:
         learner = MinibatchLearner(network, config.learning_rate, config.weight_decay, config.clip_norm)
         agent = ScenarioAgent(network, adapter, scale.reward, batch, learner)
         agent.score(inputs)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.errors import RunError
+from multimodal_dql.learning import scenario_file
 from multimodal_dql.learning.observations import ObservationAdapter
 from multimodal_dql.learning.targets import NEVER
 
@@ -36,7 +39,8 @@ class ScenarioAgent:
         unit: reward that counts as 1 in the network.
         batch: decisions scored at once; batches are padded to it, so that a result does not depend on the batch it
             came in.
-        learner: what trained it; kept because its compiled code can train the next one.
+        learner: what trained it; kept because its compiled code can train the next one. None when it was loaded.
+        facts: whatever should be saved with it, as JSON types.
     """
 
     network: Any
@@ -44,6 +48,7 @@ class ScenarioAgent:
     unit: float
     batch: int = 256
     learner: Any = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         import tensorflow as tf
@@ -52,6 +57,31 @@ class ScenarioAgent:
             return tf.reduce_mean(self.network(inputs, training=False)["q"], axis=0)
 
         self._compiled = tf.function(mean_q, jit_compile=True)
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json`` and ``weights.safetensors`` into a folder of its own (see `scenario_file`)."""
+        scenario_file.write(folder, self.network, self.adapter, self.unit, self.batch, self.facts)
+
+    @classmethod
+    def load(cls, folder: Path, told: Mapping[str, NDArray[Any]] | None = None) -> ScenarioAgent:
+        """Read what `save` wrote: it decides by the same numbers, and is not trained further.
+
+        Args:
+            folder: of the policy.
+            told: observations of the vector environment it is to decide in, (N, ...); None takes it as it is.
+
+        Raises:
+            RunError: missing, damaged, something else, or a policy for other observations than `told`.
+        """
+        saved, network, adapter = scenario_file.read(folder)
+        if told is not None and _form(ObservationAdapter.fit([told])) != _form(adapter):
+            raise RunError(
+                path=folder,
+                detail="is a policy for other observations than those of this environment; name a policy that was "
+                "trained in it",
+                detail_zh="中的策略针对的是另一种观测，与当前环境不符；请指定在该环境中训练的策略",
+            )
+        return cls(network, adapter, saved.unit, saved.batch, facts=dict(saved.facts))
 
     def score(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Mean Q over members in units of `unit`, (N, A), of what `ObservationAdapter.inputs` gives."""
@@ -80,3 +110,10 @@ class ScenarioAgent:
         allowed = (told["mask"] > 0).astype(np.float64)
         best = np.eye(allowed.shape[1])[self.greedy(told)]
         return np.asarray((1.0 - epsilon) * best + epsilon * allowed / allowed.sum(axis=1, keepdims=True))
+
+
+def _form(adapter: ObservationAdapter) -> tuple[Any, ...]:
+    """What observations an adapter takes."""
+    a = adapter
+    names = (a.by_candidate, a.by_decision)
+    return (*names, a.content_width, a.actions, a.repeats, len(a.record_mean), len(a.context_mean))

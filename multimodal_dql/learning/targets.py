@@ -64,25 +64,37 @@ def one_step(r_t: Any, discount_t: Any, q_tp1: Any, available_tp1: Any) -> Any:
     return r_t + discount_t * greedy_value(q_tp1, available_tp1)
 
 
-def double_q(r_t: Any, discount_t: Any, q_tp1_select: Any, q_tp1_value: Any, available_tp1: Any) -> Any:
+def double_q(
+    r_t: Any, discount_t: Any, q_tp1_select: Any, q_tp1_value: Any, available_tp1: Any = None
+) -> Any:
     """``r_t + discount_t q_value(s_{t+1}, argmax_a q_select(s_{t+1}, a))``.
 
     One network chooses, another values the choice, so that the luck of the choice does not enter its value
-    (van Hasselt, Guez & Silver 2016, "Deep reinforcement learning with double Q-learning", eq. 4).
+    (van Hasselt, Guez & Silver 2016, "Deep reinforcement learning with double Q-learning", eq. 4). Where nothing
+    follows the value may be anything, even infinite, and does not reach the target.
 
     Args:
         r_t: (...), perhaps summed over n steps.
         discount_t: (...), then to the power n; 0 at a terminal step.
-        q_tp1_select: (..., K).
+        q_tp1_select: (..., K); a leading axis, of ensemble members, may be missing from the other arguments.
         q_tp1_value: (..., K).
-        available_tp1: (..., K).
+        available_tp1: (..., K); None when all actions are.
 
     Returns:
-        (...).
+        (...), of the axes of `q_tp1_select`.
     """
-    xp = _library(q_tp1_select)
-    best = xp.argmax(xp.where(_bool(xp, available_tp1), q_tp1_select, NEVER), axis=-1)
-    return r_t + discount_t * xp.take_along_axis(q_tp1_value, best[..., None], axis=-1)[..., 0]
+    if isinstance(q_tp1_select, np.ndarray):
+        free = True if available_tp1 is None else _bool(np, available_tp1)
+        best = np.where(free, q_tp1_select, NEVER).argmax(axis=-1)
+        value = np.take_along_axis(q_tp1_value, best[..., None], axis=-1)[..., 0]
+        return r_t + discount_t * np.where(np.greater(discount_t, 0.0), value, 0.0)
+    import tensorflow as tf  # a few plain operations: this is part of every update
+
+    if available_tp1 is not None:
+        q_tp1_select = tf.where(tf.cast(available_tp1, tf.bool), q_tp1_select, NEVER)
+    best = tf.argmax(q_tp1_select, axis=-1, output_type=tf.int32)
+    value = tf.gather(q_tp1_value, best, batch_dims=len(q_tp1_value.shape) - 1)
+    return r_t + discount_t * tf.where(discount_t > 0.0, value, 0.0)
 
 
 def chain(terminated_t: Bools, truncated_t: Bools, discount: float) -> tuple[Array, Bools]:

@@ -13,10 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from multimodal_dql.errors import UsageError
-from multimodal_dql.learning.optimizer import Adam, as_variables, follow
+from multimodal_dql.learning.optimizer import Adam, as_variables, follow, gradients_of
+from multimodal_dql.learning.targets import double_q
+
+if TYPE_CHECKING:
+    from multimodal_dql.learning.losses import Bins
 
 __all__ = [
     "METRICS",
@@ -24,7 +28,7 @@ __all__ = [
     "UpdateConfig",
     "Updated",
     "Updater",
-    "double_q_target",
+    "chosen",
     "pointwise_loss",
 ]
 
@@ -47,7 +51,12 @@ class UpdateConfig:
         weight_decay: l of ``w -= a l w`` before Adam's step (Loshchilov & Hutter 2019, "AdamW", algorithm 2).
         clip_norm: c of ``g *= min(1, c / |g|)``, |g| over all parameters (Pascanu et al. 2013, algorithm 1).
         loss: ``squared``, ``d^2``; or ``huber``, ``d^2 / 2`` up to |d| = 1 and ``|d| - 1/2`` beyond (Mnih et al. 2015
-            clip d in the gradient, which is the same).
+            clip d in the gradient, which is the same). Or ``hl_gauss``, ``-sum_i p_i log softmax(logits)_i`` with p
+            the target as a Gaussian over `bins` (Farebrother et al. 2024, "Stop regressing"); the network then
+            returns ``q_logits`` (..., B, K, Z) beside ``q``, the mean of their softmax.
+        bins: of ``hl_gauss``.
+        cql: alpha of ``alpha (log sum_a exp Q(s, a) - Q(s, a_t))``, added to the loss for learning from a log (Kumar et
+            al. 2020, "Conservative Q-learning", eq. 4): it presses down what the log did not do. 0 leaves it out.
         target: ``polyak``, ``w' += rate (w - w')`` after each update (Lillicrap et al. 2016, algorithm 1); or
             ``periodic``, ``w' = w`` after every `target_period` updates (Mnih et al. 2015, algorithm 1).
         target_rate: of ``polyak``.
@@ -62,19 +71,32 @@ class UpdateConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     clip_norm: float = 10.0
-    loss: Literal["squared", "huber"] = "squared"
+    loss: Literal["squared", "huber", "hl_gauss"] = "squared"
+    bins: Bins | None = None
+    cql: float = 0.0
     target: Literal["polyak", "periodic"] = "polyak"
     target_rate: float = 0.005
     target_period: int = 1000
     shards: int = 1
 
     def __post_init__(self) -> None:
-        for name, allowed in (("loss", ("squared", "huber")), ("target", ("polyak", "periodic"))):
+        losses = ("squared", "huber", "hl_gauss")
+        for name, allowed in (("loss", losses), ("target", ("polyak", "periodic"))):
             if getattr(self, name) not in allowed:
                 raise UsageError(
                     detail=f"update {name}='{getattr(self, name)}': choose {' or '.join(allowed)}",
                     detail_zh=f"更新参数 {name}='{getattr(self, name)}'：请选择 {' 或 '.join(allowed)}",
                 )
+        if (self.loss == "hl_gauss") != (self.bins is not None):
+            raise UsageError(
+                detail="update loss='hl_gauss' and bins belong together; give both or neither",
+                detail_zh="更新参数 loss='hl_gauss' 与 bins 须同时给出或都不给",
+            )
+        if not self.cql >= 0:
+            raise UsageError(
+                detail=f"update cql={self.cql}: give 0 or more",
+                detail_zh=f"更新参数 cql={self.cql}：请给出不小于 0 的数",
+            )
         positive = ("learning_rate", "clip_norm", "target_rate", "target_period", "shards", "epsilon")
         for name in (n for n in positive if not getattr(self, n) > 0):
             raise UsageError(
@@ -94,6 +116,8 @@ class Transitions(NamedTuple):
         next_observation: like `observation`, n steps later.
         next_available: (B, K) bool, or None when all K can be chosen.
         weight: (B,) or (M, B) float32 on the loss, or None for ones.
+        available: (B, K) bool, what could be chosen, for `UpdateConfig.cql`; None when all K could.
+        label: what an auxiliary loss learns from, any structure of tensors with first axis B, or None.
     """
 
     observation: Any
@@ -103,6 +127,8 @@ class Transitions(NamedTuple):
     next_observation: Any
     next_available: Any = None
     weight: Any = None
+    available: Any = None
+    label: Any = None
 
 
 class Updated(NamedTuple):
@@ -120,31 +146,6 @@ class _Shard(NamedTuple):
     square: Any
     largest: Any
     error: Any
-
-
-def double_q_target(reward: Any, factor: Any, q_online: Any, q_target: Any, available: Any = None) -> Any:
-    """``reward + factor * q_target[argmax q_online]``, the argmax over available candidates.
-
-    van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning", eq. 4, with n-step rewards.
-
-    Args:
-        reward: (B,), summed over n steps.
-        factor: (B,), discount to the power n, 0 at a terminal step.
-        q_online: (..., B, K) of the next observation.
-        q_target: (..., B, K) of the next observation.
-        available: (B, K) bool of the next observation; None when all are.
-
-    Returns:
-        (..., B) float32.
-    """
-    import tensorflow as tf
-
-    if available is not None:
-        q_online = tf.where(available, q_online, q_online.dtype.min)
-    best = tf.argmax(q_online, axis=-1, output_type=tf.int32)
-    value = tf.gather(q_target, best, batch_dims=len(q_target.shape) - 1)
-    # Where nothing follows the value may be anything, even infinite, and must not reach the target.
-    return reward + tf.where(factor > 0, factor * value, 0.0)
 
 
 def pointwise_loss(error: Any, kind: str) -> tuple[Any, Any]:
@@ -196,7 +197,8 @@ class Updater:
             )
         self._copy()
         self.adam = Adam(self.weights, config)
-        self.written_out = hasattr(online, "backward") and auxiliary is None
+        plain = auxiliary is None and config.loss != "hl_gauss" and not config.cql
+        self.written_out = hasattr(online, "backward") and plain
 
     def update(self, rows: Any) -> Updated:
         """Take one step on a batch; to be traced. `rows` is any structure of tensors with first axis B."""
@@ -233,16 +235,31 @@ class Updater:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.weights)
             out = self.online(b.observation, **mode)
-            error = _chosen(_q(out), b.action) - y
-            loss = pointwise_loss(error, self.config.loss)[0]
+            error = chosen(_q(out), b.action) - y
+            loss = self._loss(out, b, y, error)
             if self.auxiliary is not None:
                 loss = loss + self.auxiliary(out, b)
             # Summed over members, so that each learns as if it were alone.
             total = tf.reduce_sum(loss if b.weight is None else loss * b.weight) / batch
-        zero = tf.UnconnectedGradients.ZERO
-        gradients = tape.gradient(total, self.weights, unconnected_gradients=zero)
-        gradients = [tf.convert_to_tensor(g) for g in gradients]
-        return self._found(gradients, total, error, _q(out), batch)
+        return self._found(gradients_of(tape, total, self.weights), total, error, _q(out), batch)
+
+    def _loss(self, out: Any, b: Transitions, y: Any, error: Any) -> Any:
+        """Of each transition, (B,) or (M, B); see `UpdateConfig`."""
+        import tensorflow as tf
+
+        from multimodal_dql.learning.losses import bin_cross_entropy, cql_penalty, hl_gauss
+
+        c, q = self.config, _q(out)
+        if c.bins is not None:
+            at = tf.one_hot(b.action, q.shape[-1])[..., None]
+            loss = bin_cross_entropy(tf.reduce_sum(out["q_logits"] * at, axis=-2), hl_gauss(y, c.bins))
+        else:
+            loss = pointwise_loss(error, c.loss)[0]
+        if not c.cql:
+            return loss
+        action = tf.broadcast_to(b.action, tf.shape(q)[:-1])
+        free = tf.ones_like(q, tf.bool) if b.available is None else b.available
+        return loss + c.cql * cql_penalty(q, action, free)
 
     def _explicit(self, b: Transitions, batch: int, online: Any, target: Any) -> _Shard:
         """By the gradient that the network brings."""
@@ -251,7 +268,7 @@ class Updater:
         layers, q = self.online.forward(online, b.observation)
         ahead = self.online.forward(online, b.next_observation)[1]
         y = self._target_of(b, ahead, self.target.forward(target, b.next_observation)[1])
-        error = _chosen(q, b.action) - y
+        error = chosen(q, b.action) - y
         loss, slope = pointwise_loss(error, self.config.loss)
         if b.weight is not None:
             loss, slope = loss * b.weight, slope * b.weight
@@ -262,7 +279,7 @@ class Updater:
     def _target_of(self, b: Transitions, q_online: Any, q_target: Any) -> Any:
         import tensorflow as tf
 
-        y = double_q_target(b.reward, b.factor, q_online, q_target, b.next_available)
+        y = double_q(b.reward, b.factor, q_online, q_target, b.next_available)
         return tf.stop_gradient(y)
 
     def _found(self, gradients: list[Any], loss: Any, error: Any, q: Any, batch: int) -> _Shard:
@@ -298,7 +315,7 @@ def _q(out: Any) -> Any:
     return out["q"] if isinstance(out, dict) else out
 
 
-def _chosen(q: Any, action: Any) -> Any:
+def chosen(q: Any, action: Any) -> Any:
     """``q[..., b, action[b]]``, (..., B)."""
     import tensorflow as tf
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,16 +31,34 @@ def test_a_state_without_actions_is_worth_nothing() -> None:
     np.testing.assert_allclose(np.asarray(v), [0.0, 5.0])
 
 
-def test_double_q_by_hand() -> None:
-    # One network prefers action 1 (the third is not available), the other values it at 10.
-    y = targets.double_q(
-        np.array([1.0]),
-        np.array([0.5]),
-        np.array([[2.0, 5.0, 8.0]]),
-        np.array([[4.0, 10.0, 30.0]]),
-        np.array([[True, True, False]]),
-    )
-    np.testing.assert_allclose(np.asarray(y), [6.0])
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant], ids=["numpy", "graph"])
+def test_double_q_by_hand(kind: Any) -> None:
+    """Row 0: the one prefers action 1, the other values it at 20. Row 1: it is not available. Row 2: terminal."""
+    reward, discount = kind(np.float32([1, 1, 2])), kind(np.float32([0.5, 0.5, 0]))
+    select = kind(np.float32([[1, 5, 3], [1, 5, 3], [0, 1, 2]]))
+    value = kind(np.float32([[10, 20, 30], [10, 20, 30], [7, 8, 9]]))
+    free = kind(np.array([[True, True, True], [True, False, True], [True, True, True]]))
+    y = targets.double_q(reward, discount, select, value, free)
+    np.testing.assert_allclose(np.asarray(y), [1 + 0.5 * 20, 1 + 0.5 * 30, 2.0])
+    every = targets.double_q(reward, discount, select, value)
+    np.testing.assert_allclose(np.asarray(every), [11.0, 11.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant], ids=["numpy", "graph"])
+def test_members_choose_for_themselves(kind: Any) -> None:
+    """(M, B, K) = (2, 1, 2); rewards, discounts and what is available have no axis of members."""
+    select, value = kind(np.float32([[[1, 2]], [[2, 1]]])), kind(np.float32([[[3, 4]], [[5, 6]]]))
+    free = kind(np.array([[True, True]]))
+    y = targets.double_q(kind(np.float32([0])), kind(np.float32([1])), select, value, free)
+    np.testing.assert_allclose(np.asarray(y), [[4.0], [5.0]])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant], ids=["numpy", "graph"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_nothing_reaches_the_target_through_a_terminal_step(kind: Any, value: float) -> None:
+    q = kind(np.float32([[value, 0], [1, 0]]))
+    y = targets.double_q(kind(np.float32([2, 2])), kind(np.float32([0, 0.5])), q, q)
+    np.testing.assert_allclose(np.asarray(y), [2.0, 2.5])
 
 
 def test_ends_of_episodes() -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from multimodal_dql.errors import UsageError
 from multimodal_dql.learning.dueling_mlp import DuelingMLP
+from multimodal_dql.learning.losses import Bins, expectation
 from multimodal_dql.learning.update import (
     METRICS,
     Transitions,
     UpdateConfig,
     Updater,
-    double_q_target,
     pointwise_loss,
 )
 from multimodal_dql.network import CandidateQNetwork, NetworkConfig
@@ -61,34 +61,7 @@ def learned(config: UpdateConfig, *, taped: bool, steps: int = 3, weighted: bool
     return [w.numpy() for w in [*updater.weights, *updater.slow]], metrics
 
 
-# --- targets and losses
-
-
-def test_the_target_by_hand() -> None:
-    q_online = tf.constant([[1.0, 5.0, 3.0], [1.0, 5.0, 3.0], [0.0, 1.0, 2.0]])
-    q_target = tf.constant([[10.0, 20.0, 30.0], [10.0, 20.0, 30.0], [7.0, 8.0, 9.0]])
-    available = tf.constant([[True, True, True], [True, False, True], [True, True, True]])
-    y = double_q_target(
-        tf.constant([1.0, 1.0, 2.0]), tf.constant([0.5, 0.5, 0.0]), q_online, q_target, available
-    )
-    # Row 0: online prefers action 1; target values it at 20. Row 1: action 1 cannot be chosen. Row 2: terminal.
-    np.testing.assert_allclose(y, [1 + 0.5 * 20, 1 + 0.5 * 30, 2.0])
-    every = double_q_target(tf.constant([1.0, 1.0, 2.0]), tf.constant([0.5, 0.5, 0.0]), q_online, q_target)
-    np.testing.assert_allclose(every, [11.0, 11.0, 2.0])
-
-
-def test_members_choose_for_themselves() -> None:
-    q_online = tf.constant([[[1.0, 2.0]], [[2.0, 1.0]]])  # (M=2, B=1, K=2)
-    q_target = tf.constant([[[3.0, 4.0]], [[5.0, 6.0]]])
-    y = double_q_target(
-        tf.constant([0.0]), tf.constant([1.0]), q_online, q_target, tf.constant([[True, True]])
-    )
-    np.testing.assert_allclose(y, [[4.0], [5.0]])
-
-
-def test_nothing_reaches_the_target_through_a_terminal_step() -> None:
-    q = tf.constant([[np.inf, 0.0]])
-    np.testing.assert_allclose(double_q_target(tf.constant([2.0]), tf.constant([0.0]), q, q), [2.0])
+# --- losses
 
 
 def test_losses_by_hand() -> None:
@@ -307,12 +280,71 @@ def test_an_auxiliary_loss_reaches_what_q_does_not() -> None:
         assert (not np.array_equal(before, updater.online.click.kernel.numpy())) == moves
 
 
+class Table:
+    """Q of a single state, (B, K), or with bins its logits (B, K, Z)."""
+
+    def __init__(self, start: Any, bins: Bins | None = None) -> None:
+        self.trainable_variables, self.bins = [tf.Variable(start)], bins
+
+    def __call__(self, x: Any) -> Any:
+        values = tf.repeat(self.trainable_variables[0][None], tf.shape(x)[0], axis=0)
+        if self.bins is None:
+            return values
+        return {"q": expectation(tf.nn.softmax(values), self.bins), "q_logits": values}
+
+
+def terminal(actions: list[int], rewards: list[float], available: list[bool]) -> Transitions:
+    n = len(actions)
+    x = tf.zeros((n, 1))
+    free = tf.constant([available] * n)
+    return Transitions(x, tf.constant(actions), tf.constant(rewards), tf.zeros(n), x, free, None, free)
+
+
+def test_bins_learn_the_mean_of_rewards_that_are_coins() -> None:
+    """Action 0 brings 4 in one of four, 1 always 2; the mean of the bins must be 1 and 2, to a tenth of a bin."""
+    bins = Bins.around(0.0, 4.0)
+    config = UpdateConfig(learning_rate=0.05, loss="hl_gauss", bins=bins)
+    online, target = (Table(tf.zeros((2, bins.count)), bins) for _ in range(2))
+    updater = Updater(online, target, config)
+    batch = terminal([0, 0, 0, 0, 1, 1, 1, 1], [4.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0, 2.0], [True, True])
+    run = tf.function(updater.update)
+    first = run(batch).metrics.numpy()[0]
+    np.testing.assert_allclose(first, np.log(bins.count), rtol=1e-3)  # cross-entropy with even odds
+    for _ in range(600):
+        run(batch)
+    np.testing.assert_allclose(online(batch.observation)["q"][0], [1.0, 2.0], atol=bins.width / 10)
+
+
+def test_cql_has_its_known_answer() -> None:
+    """Minimum of sum of pi (Q - y)^2 + alpha (log sum exp Q - Q(a)): Q = y - alpha / 2 (softmax(Q) / pi - 1).
+
+    The third action cannot be chosen and must not be moved.
+    """
+    online, target = Table(tf.zeros(3)), Table(tf.zeros(3))
+    updater = Updater(online, target, UpdateConfig(learning_rate=0.02, decay_updates=1500, cql=0.4))
+    batch = terminal([0, 0, 0, 1], [1.0, 1.0, 1.0, 2.0], [True, True, False])
+    run = tf.function(updater.update)
+    for _ in range(1500):
+        run(batch)
+    q = online(batch.observation)[0].numpy()
+    share = np.exp(q[:2]) / np.exp(q[:2]).sum()
+    np.testing.assert_allclose(
+        q[:2], np.array([1, 2]) - 0.2 * (share / np.array([0.75, 0.25]) - 1), atol=2e-3
+    )
+    assert q[2] == 0.0
+    assert q[1] < 2.0 - 0.1
+
+
 # --- mistakes
 
 
 def test_mistakes_name_their_cure() -> None:
-    with pytest.raises(UsageError, match="choose squared or huber"):
+    with pytest.raises(UsageError, match="choose squared or huber or hl_gauss"):
         UpdateConfig(loss="absolute")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="hl_gauss' and bins belong together"):
+        UpdateConfig(loss="hl_gauss")
+    with pytest.raises(UsageError, match="cql=-1: give 0 or more"):
+        UpdateConfig(cql=-1)
     with pytest.raises(UsageError, match="shards=0: give a number above 0"):
         UpdateConfig(shards=0)
     with pytest.raises(UsageError, match="other weights than the online one"):
