@@ -141,13 +141,14 @@ class LastLayer:
     story: float = 0.25
 
     @classmethod
-    def prior(cls, content: int) -> LastLayer:
-        """Before anything was measured, for this many columns of content."""
+    def prior(cls, content: int, posteriors: int = 1) -> LastLayer:
+        """Before anything was measured, for this many columns of content; the same for each of G posteriors."""
         none = np.zeros(0)
 
         def part(width: int) -> Regression:
             rows = Rows(np.zeros((0, 1 + width)), none, none.astype(np.int64))
-            return fit_regression(rows, (width,) if width else ())
+            one = fit_regression(rows, (width,) if width else ())
+            return Regression(*(np.repeat(getattr(one, f.name), posteriors, axis=0) for f in fields(one)))
 
         return cls(part(content), part(0), part(0))
 

@@ -225,7 +225,7 @@ class Logged:
             noise = float(click.noise[-1])
         some = ratio > 0
         apart = np.log(ratio[some]) ** 2 - OVERDISPERSION / np.maximum(clicks.sum(1)[some], 1.0)
-        unknown = LastLayer.prior(0)
+        unknown = LastLayer.prior(0, len(click.mean))
         shared = min(max(float(apart.mean()), 0.0), 10.0)
         return LastLayer(click, unknown.audience, unknown.later, shared).rounded()
 

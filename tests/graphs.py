@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import pytest
 
 from multimodal_dql.agent import Agent
@@ -22,13 +23,13 @@ class _Lent:
     def __call__(self, batches: Any, variables: list[Any]) -> Any:
         if variables is self.variables:
             return self.graph(batches)
-        kept = [v.numpy() for v in self.variables]
+        kept = [np.array(v.numpy()) for v in self.variables]
         for its, mine in zip(self.variables, variables, strict=True):
-            its.value.assign(mine.value)
+            its.assign(mine.numpy())
         out = self.graph(batches)
         for its, mine, before in zip(self.variables, variables, kept, strict=True):
-            mine.value.assign(its.value)
-            its.value.assign(before)
+            mine.assign(its.numpy())
+            its.assign(before)
         return out
 
 
@@ -45,15 +46,17 @@ class SharedGraphs:
 
     def use(self, patch: pytest.MonkeyPatch) -> None:
         """Until `patch` is undone."""
-        compile_own = Learner._compile
+        begin = Learner.__init__
 
-        def compile_(learner: Learner) -> None:
-            compile_own(learner)
+        def begin_shared(learner: Learner, *args: Any, **settings: Any) -> None:
+            begin(learner, *args, **settings)
             variables = list(learner._variables().values())
-            lent = self.learners.setdefault(_same(learner), _Lent(learner._run, variables))
-            learner._run = lambda batches: lent(batches, variables)
+            for name in ("_run", "_one"):
+                graph = _Lent(getattr(learner, name), variables)
+                lent = self.learners.setdefault(name + _same(learner), graph)
+                setattr(learner, name, lambda batch, lent=lent: lent(batch, variables))
 
-        patch.setattr(Learner, "_compile", compile_)
+        patch.setattr(Learner, "__init__", begin_shared)
         patch.setattr(Agent, "_forward", lambda agent, inputs: self._forward(agent.network, inputs))
 
     def _forward(self, network: Any, inputs: Any) -> Any:
@@ -76,7 +79,7 @@ class SharedGraphs:
 
 def _same(learner: Learner) -> str:
     """Equal for learners that compute the same from the same variables and batches."""
-    settings = (learner.config, learner.online.config, learner.scale, learner.base_rate)
+    settings = (learner.updater.config, learner.online.config, learner.base_rate)
     said = hashlib.sha256(repr(settings).encode())
     for constant in (learner.content, learner.present, learner.table, learner.available, learner.bags):
         said.update(constant.numpy().tobytes())
