@@ -6,7 +6,7 @@ Results go to stdout, progress and messages to stderr; with ``--json`` stdout ho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -14,7 +14,6 @@ from multimodal_dql.commands import bench_agent, datasets, encoders, engagement,
 from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed, write_json
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
-    AgentOpt,
     CatalogueArg,
     EncodersOpt,
     JsonOpt,
@@ -24,8 +23,10 @@ from multimodal_dql.commands.options import (
     StrictOpt,
 )
 from multimodal_dql.commands.power import power
+from multimodal_dql.commands.rank import rank_with_agent, rank_with_prior
 from multimodal_dql.commands.simulate import simulate
 from multimodal_dql.commands.train import train
+from multimodal_dql.errors import UsageError
 from multimodal_dql.terminal import announce, emit, language, progress, table
 
 __all__ = ["app", "language"]
@@ -153,7 +154,13 @@ def encode(
 @app.command()
 def rank(
     catalogue: CatalogueArg,
-    agent: AgentOpt,
+    agent: Annotated[
+        Path | None, typer.Option("--agent", metavar="RUN", help="Directory of a training run.")
+    ] = None,
+    prior: Annotated[
+        Path | None,
+        typer.Option("--prior", metavar="RUN", help="Directory of prior fit: rank by past A/B tests alone."),
+    ] = None,
     context: Annotated[
         list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="Fix the audience.")
     ] = None,
@@ -163,31 +170,34 @@ def rank(
     lang: LangOpt = "en",
 ) -> None:
     """Rank the variants of every story: who comes first, how sure, and why."""
-    from multimodal_dql.agent import Agent
     from multimodal_dql.datasets.catalogue import read_catalogue
-    from multimodal_dql.rank import rank as rank_catalogue
     from multimodal_dql.report import print_ranking, ranking_to_dict, write_csv, write_html
-    from multimodal_dql.report.output import writable_folder
 
+    if (agent is None) == (prior is None):
+        raise UsageError(
+            detail="give --agent RUN (a training run), or --prior RUN (past tests alone), and not both",
+            detail_zh="请给出 --agent RUN（训练运行）或 --prior RUN（仅依据过去的测试），二者取其一",
+        )
+    if prior is not None and context:
+        raise UsageError(
+            detail="--context fixes the audience of an agent; past tests (--prior) say nothing of it, leave it out",
+            detail_zh="--context 用于固定智能体的受众；过去的测试（--prior）不区分受众，请去掉该选项",
+        )
     read = read_catalogue(catalogue)
-    learned = Agent.load(agent)
-    pairs = context or []
-    fixed = learned.context.parse(pairs)
-    if out is not None:
-        writable_folder(out)
-    encoded = encode_catalogue(read, list(learned.encoders), strict)
-    shown = dict(pair.split("=", 1) for pair in pairs)
-    ranking = rank_catalogue(learned, encoded, fixed, shown=shown)
+    if agent is not None:
+        ranking, ranked = rank_with_agent(agent, read, context or [], strict=strict, out=out)
+    else:
+        ranking, ranked = rank_with_prior(cast("Path", prior), read, out=out), read
     result = ranking_to_dict(ranking)
     if out is not None:
-        write_html(out / "index.html", ranking=ranking, catalogue=encoded.catalogue, lang=language())
-        write_csv(ranking, out / "ranking.csv", encoded.catalogue, lang=language())
+        write_html(out / "index.html", ranking=ranking, catalogue=ranked, lang=language())
+        write_csv(ranking, out / "ranking.csv", ranked, lang=language())
         write_json(out / "ranking.json", result)
         announce(
             f"wrote {out}/index.html, ranking.csv, ranking.json",
             f"已写入 {out}/index.html、ranking.csv、ranking.json",
         )
-    emit(json_output, result, lambda console: print_ranking(ranking, encoded.catalogue, console, language()))
+    emit(json_output, result, lambda console: print_ranking(ranking, ranked, console, language()))
 
 
 app.command()(train)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def rank(
     evidence, evidence_zh = _evidence(agent)
     why = reasons(agent, features, candidates, contexts, known)
     items = tuple(
-        _ranked(i, item, belief, candidates.available[i], why[i])
+        ranked(i, item, belief, candidates.available[i], why[i])
         for i, item in enumerate(features.catalogue.items)
     )
     return Ranking(
@@ -91,8 +91,18 @@ def _evidence(agent: Agent) -> tuple[str, str]:
     return LOGGED.format(**counts), LOGGED_ZH.format(**counts)
 
 
-def _ranked(i: int, item: Item, belief: Belief, available: NDArray[np.bool_], why: list[Any]) -> RankedItem:
-    """One item's variants in order."""
+def ranked(
+    i: int, item: Item, belief: Belief, available: NDArray[np.bool_], why: Sequence[Sequence[Reason | None]]
+) -> RankedItem:
+    """One item's variants in order.
+
+    Args:
+        i: row of the item in `belief`.
+        item: whose variants they are.
+        belief: about it.
+        available: (K,).
+        why: reasons of each variant, K.
+    """
     kept = np.flatnonzero(available)
     q, log_rate = belief.q[i, kept], belief.log_rate[i, kept]
     rate = np.exp(log_rate)

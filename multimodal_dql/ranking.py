@@ -23,13 +23,13 @@ class Reason:
 
     Attributes:
         kind: ``modality`` (leave one modality out), ``later`` (what it changes about the rest of the visit),
-            ``neighbour`` (nearest known winner) or ``record`` (own counts).
+            ``neighbour`` (nearest known winner), ``record`` (own counts) or ``past`` (past A/B tests).
         effect: change of expected clicks, as a share of the story's mean (0.04 is "4 % more clicks").
         en: the sentence in English.
         zh: the sentence in Chinese.
     """
 
-    kind: Literal["modality", "later", "neighbour", "record"]
+    kind: Literal["modality", "later", "neighbour", "record", "past"]
     effect: float
     en: str
     zh: str

@@ -11,7 +11,6 @@ from multimodal_dql.terminal import set_language
 
 __all__ = [
     "DEFAULT_ENCODERS",
-    "AgentOpt",
     "AssumeOpt",
     "CatalogueArg",
     "EncodersOpt",
@@ -36,7 +35,6 @@ LangOpt = Annotated[
 SeedOpt = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")]
 EncodersOpt = Annotated[str, typer.Option("--encoders", help="Names, separated by commas.")]
-AgentOpt = Annotated[Path, typer.Option("--agent", metavar="RUN", help="Directory of a training run.")]
 AssumeOpt = Annotated[
     list[str] | None,
     typer.Option("--assume", metavar="NAME=VALUE", help="A parameter of the engagement model; repeatable."),

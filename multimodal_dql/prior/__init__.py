@@ -7,13 +7,14 @@ keeps the answers out, `metrics` and `reliability` say how good it is, `file` an
 from __future__ import annotations
 
 from multimodal_dql.prior.blocks import BlockSettings
+from multimodal_dql.prior.catalogue_ranking import rank_by_prior
 from multimodal_dql.prior.contents import Contents, headline_contents
 from multimodal_dql.prior.file import read_prior, write_prior
 from multimodal_dql.prior.metrics import Pairs, pair_correct, pairs_of, ranking
 from multimodal_dql.prior.model import cross_validate, fit_prior
 from multimodal_dql.prior.reliability import calibration, recalibrated
 from multimodal_dql.prior.ridge import targets
-from multimodal_dql.prior.scoring import check_encoders, read_text_rows, score_rows
+from multimodal_dql.prior.scoring import check_encoders, read_text_rows, rows_of, score_rows
 from multimodal_dql.prior.split import check_no_leak, time_split
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "headline_contents",
     "pair_correct",
     "pairs_of",
+    "rank_by_prior",
     "ranking",
     "read_prior",
     "read_text_rows",
     "recalibrated",
+    "rows_of",
     "score_rows",
     "targets",
     "time_split",

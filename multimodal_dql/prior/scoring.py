@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from multimodal_dql.datasets._ab_read import read_ab_table
 from multimodal_dql.datasets.ab_tests import normalised_headline
-from multimodal_dql.datasets.catalogue import read_catalogue
+from multimodal_dql.datasets.catalogue import Catalogue, read_catalogue
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, is_upworthy
 from multimodal_dql.encoders.registry import encoder_info
 from multimodal_dql.errors import ABTestsError, RunError
 from multimodal_dql.prior.contents import Contents, encode_texts
 from multimodal_dql.prior.model import ContentPrior
 
-__all__ = ["Score", "TextRow", "check_encoders", "read_text_rows", "score_rows"]
+__all__ = ["Score", "TextRow", "check_encoders", "read_text_rows", "rows_of", "score_rows"]
 
 _Z95 = 1.959964
 
@@ -45,6 +45,11 @@ class Score:
     high: float
     known: bool
 
+    @property
+    def sd(self) -> float:
+        """Standard deviation."""
+        return (self.high - self.low) / (2.0 * _Z95)
+
 
 def read_text_rows(path: Path) -> list[TextRow]:
     """The rows in the order of the file.
@@ -55,10 +60,10 @@ def read_text_rows(path: Path) -> list[TextRow]:
     """
     suffixes = "".join(path.suffixes[-2:]).lower()
     if suffixes.endswith((".jsonl", ".ndjson")):
-        return _of_catalogue(path)
+        return rows_of(read_catalogue(path))
     table = read_ab_table(path)
     if "item_id" in table.columns:
-        return _of_catalogue(path)
+        return rows_of(read_catalogue(path))
     names = ARM_COLUMNS if is_upworthy(table.columns) else {"test": "test", "headline": "headline"}
     missing = [names[name] for name in ("test", "headline") if names[name] not in table.columns]
     if missing:
@@ -130,8 +135,9 @@ def score_rows(
     return out
 
 
-def _of_catalogue(path: Path) -> list[TextRow]:
-    variants = sorted(read_catalogue(path).variants, key=lambda variant: variant.line)
+def rows_of(catalogue: Catalogue) -> list[TextRow]:
+    """The variants of a catalogue in the order of its file."""
+    variants = sorted(catalogue.variants, key=lambda variant: variant.line)
     return [TextRow(v.item_id, v.variant_id, v.caption) for v in variants]
 
 

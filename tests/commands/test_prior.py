@@ -98,6 +98,77 @@ def test_score_of_a_catalogue_in_the_order_of_the_file(fitted: tuple[Path, dict]
     assert "2 of 6 rows" in done.stderr
 
 
+CATALOGUE = """item_id,variant_id,caption,impressions,clicks
+故事,a,They keep tea in a box.,0,0
+故事,b,Who keeps tea in a box?,0,0
+s2,a,Who keeps maps in a box?,20000,200
+s2,b,They keep maps in a box.,20000,600
+"""
+
+
+def test_rank_by_past_tests_alone(fitted: tuple[Path, dict], tmp_path: Path) -> None:
+    """A question is expected to do better; where 40,000 impressions say otherwise, they win."""
+    from multimodal_dql.cli import app as everything
+
+    path, out = tmp_path / "目录.csv", tmp_path / "page"
+    path.write_text(CATALOGUE, encoding="utf-8")
+    done = RUNNER.invoke(
+        everything, ["rank", str(path), "--prior", str(fitted[0]), "--out", str(out), "--json"]
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
+    result = json.loads(done.stdout)
+    assert "60 past A/B tests" in result["evidence"]
+    assert "corrected by the impressions" in result["evidence"]
+    first, second = result["items"]
+    assert [v["variant_id"] for v in first["variants"]] == ["b", "a"]
+    best = first["variants"][0]
+    assert best["probability_best"] > 0.6
+    assert best["lift"] > 0.1
+    assert best["reasons"][0]["kind"] == "past"
+    assert [v["variant_id"] for v in second["variants"]] == ["b", "a"]
+    assert (second["verdict"], second["variants"][0]["click_rate"]) == (
+        "winner",
+        pytest.approx(0.03, rel=0.1),
+    )
+    assert {p.name for p in out.iterdir()} == {"index.html", "ranking.csv", "ranking.json"}
+    assert "60 past A/B tests" in (out / "index.html").read_text("utf-8")
+
+
+def test_probabilities_by_prior_alone_by_hand() -> None:
+    """Effects .2 and -.2 with sd .2 at a rate near 0: the better one is best with Phi(.4 / (.2 sqrt 2)) = .921."""
+    from multimodal_dql.datasets.catalogue import Item, Variant
+    from multimodal_dql.prior.catalogue_ranking import _ranked
+    from multimodal_dql.prior.scoring import Score
+
+    item = Item("i", tuple(Variant("i", name, None, name, None, line=n) for n, name in enumerate("ab")))
+    half = 1.959964 * 0.2
+    found = {("i", n): Score(m, m - half, m + half, True) for n, m in (("a", -0.2), ("b", 0.2))}
+    got = _ranked(0, item, 1e-4, found)
+    assert got.variants[0].variant_id == "b"
+    # 4,096 draws: 4 standard errors are .017.
+    assert got.variants[0].probability_best == pytest.approx(0.9214, abs=0.017)
+    assert got.variants[0].lift == pytest.approx(np.expm1(0.2), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("args", "cure"),
+    [
+        ([], "--prior RUN"),
+        (["--agent", "a", "--prior", "b"], "not both"),
+        (["--prior", "b", "--context", "device=mobile"], "leave it out"),
+    ],
+)
+def test_rank_wants_one_kind_of_evidence(tmp_path: Path, args: list[str], cure: str) -> None:
+    from multimodal_dql.cli import app as everything
+    from multimodal_dql.errors import UsageError
+
+    path = tmp_path / "c.csv"
+    path.write_text(CATALOGUE, encoding="utf-8")
+    done = RUNNER.invoke(everything, ["rank", str(path), *args])
+    assert isinstance(done.exception, UsageError)
+    assert cure in str(done.exception)
+
+
 def test_score_of_tests_needs_no_counts(fitted: tuple[Path, dict], tmp_path: Path) -> None:
     run = str(fitted[0])
     generic = tmp_path / "new.csv"
