@@ -47,6 +47,7 @@ class Counts:
         elapsed: impressions of the whole experiment so far, (B,); the sum of `impressions` unless arms were dropped.
         horizon: impressions planned for the experiment, (B,); infinite when it is open-ended.
         prior_rate: click rate that a content model predicts, (B, K); NaN where it predicts nothing, None without one.
+        prior_sd: standard deviation of the logit of the true rate around it, (B, K); NaN or None where not known.
 
     Raises:
         UsageError: shapes that do not fit, or counts that cannot be.
@@ -57,10 +58,12 @@ class Counts:
     elapsed: NDArray[np.float64]
     horizon: NDArray[np.float64]
     prior_rate: NDArray[np.float64] | None = None
+    prior_sd: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shape = self.impressions.shape
-        wide = [a.shape for a in (self.clicks, self.prior_rate) if a is not None and a.shape != shape]
+        given = (self.clicks, self.prior_rate, self.prior_sd)
+        wide = [a.shape for a in given if a is not None and a.shape != shape]
         narrow = [a.shape for a in (self.elapsed, self.horizon) if a.shape != shape[:1]]
         if len(shape) != 2 or wide or narrow:
             raise UsageError(

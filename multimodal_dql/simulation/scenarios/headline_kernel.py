@@ -14,22 +14,20 @@ from numpy.typing import NDArray
 from multimodal_dql.simulation.compiled import compiled, normals, uniforms
 from multimodal_dql.simulation.dynamics import logistic
 from multimodal_dql.simulation.scenarios.arm_features import Evidence
-from multimodal_dql.simulation.scenarios.draws import (
-    category,
-    click_count,
-    heavy_tailed,
-    log_uniform,
-    prior_of,
-)
+from multimodal_dql.simulation.scenarios.draws import category, chi_square, click_count, log_uniform
 
-__all__ = ["Rules", "Tests", "draw", "play", "worths"]
+__all__ = ["REWARDS", "Rules", "Tests", "draw", "play", "worths"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-OF_TEST, OF_ARM, OF_STAGE = 0, 1, 2
+OF_TEST, OF_ARM, OF_STAGE, OF_SPREAD = 0, 1, 2, 3
 """Streams of random numbers of an episode."""
+REWARDS = ("clicks", "advantage", "relative")
+CLICKS, ADVANTAGE = 0, 1
+LEAST_UNPREDICTED = 0.3
+"""Of the spread of a test: what no prior predicts has at least this share of it."""
 
 
 class Rules(NamedTuple):
@@ -37,7 +35,8 @@ class Rules(NamedTuple):
 
     base_mean: float
     base_sd: float
-    within_sd: float
+    within_low: float
+    within_high: float
     within_df: float
     phi: float
     shares: Array
@@ -46,7 +45,11 @@ class Rules(NamedTuple):
     stages: int
     stage_impressions: int
     correlation: float
-    advantage: bool
+    predicted_low: float
+    predicted_high: float
+    unpredicted: float
+    nominal_sd: float
+    reward: int
 
 
 class Tests(NamedTuple):
@@ -61,22 +64,41 @@ class Tests(NamedTuple):
 
 @compiled
 def draw(r: Rules, t: Tests, envs: Ints, episodes: Ints, key: int) -> None:
-    """Draw the test of each of these environments."""
+    """Draw the test of each of these environments.
+
+    An arm's effect is what the content prior predicts plus a remainder that it cannot know; the remainders of a test
+    share the scale of their t distribution, as the arms of a test do in `EngagementModel`.
+    """
     for i in envs:
         u, v, w, x = uniforms(key, episodes[i], OF_TEST, 0)
         base = r.base_mean + r.base_sd * normals(u, v)[0]
         arms = category(w, r.shares) + 2
         t.horizon[i] = max(int(log_uniform(x, r.low, r.high) * arms), r.stages)
+        u, v, w, _ = uniforms(key, episodes[i], OF_TEST, 1)
+        within = r.within_low + u * (r.within_high - r.within_low)
+        predicted = r.correlation * within
+        if r.predicted_high > 0.0:
+            predicted = r.predicted_low + v * (r.predicted_high - r.predicted_low)
+        if w < r.unpredicted:
+            predicted = 0.0
+        rest = math.sqrt(max(within**2 - predicted**2, (LEAST_UNPREDICTED * within) ** 2))
+        told = math.sqrt(max(r.nominal_sd**2 - predicted**2, (LEAST_UNPREDICTED * r.nominal_sd) ** 2))
+        rest *= math.sqrt((r.within_df - 2.0) / chi_square(r.within_df, key, episodes[i], OF_SPREAD, 0))
         t.evidence.live[i, :] = False
+        t.evidence.prior_mean[i, :] = 0.0
         t.rates[i, :] = 0.0
+        mean = 0.0
         for k in range(arms):
-            u, v, _, _ = uniforms(key, episodes[i], OF_ARM, 2 * k)
-            effect = r.within_sd * heavy_tailed(u, v, r.within_df)
-            u, v, _, _ = uniforms(key, episodes[i], OF_ARM, 2 * k + 1)
-            t.rates[i, k] = logistic(base + effect)
+            u, v, _, _ = uniforms(key, episodes[i], OF_ARM, k)
+            t.evidence.prior_mean[i, k] = predicted * normals(u, v)[0]
+            mean += t.evidence.prior_mean[i, k] / arms
+        for k in range(arms):
+            u, v, _, _ = uniforms(key, episodes[i], OF_ARM, k)
+            t.rates[i, k] = logistic(base + t.evidence.prior_mean[i, k] + rest * normals(u, v)[1])
             t.evidence.live[i, k] = True
-            t.evidence.prior_mean[i, k] = prior_of(effect, r.within_sd, r.correlation, normals(u, v)[0])
-            t.evidence.prior_sd[i, k] = r.within_sd * math.sqrt(1.0 - r.correlation * r.correlation)
+            # A prior tells how the arms of a test differ, not how good the test is.
+            t.evidence.prior_mean[i, k] -= mean
+            t.evidence.prior_sd[i, k] = told
         t.evidence.impressions[i, :] = 0
         t.evidence.clicks[i, :] = 0
         t.elapsed[i], t.step[i] = 0, 0
@@ -93,15 +115,18 @@ def _stage(r: Rules, t: Tests, i: int) -> int:
 @compiled
 def _worth(r: Rules, t: Tests, i: int, k: int) -> float:
     """Expected reward of sending the next stage to an arm."""
-    rate = t.rates[i, k]
-    if r.advantage:
-        total, arms = 0.0, 0
-        for j in range(t.rates.shape[1]):
-            if t.evidence.live[i, j]:
-                total += t.rates[i, j]
-                arms += 1
-        rate -= total / arms
-    return float(rate * _stage(r, t, i))
+    rate, n = t.rates[i, k], _stage(r, t, i)
+    if r.reward == CLICKS:
+        return float(rate * n)
+    total, arms = 0.0, 0
+    for j in range(t.rates.shape[1]):
+        if t.evidence.live[i, j]:
+            total += t.rates[i, j]
+            arms += 1
+    mean = total / arms
+    if r.reward == ADVANTAGE:
+        return float((rate - mean) * n)
+    return float((rate / mean - 1.0) * n / t.horizon[i])
 
 
 @compiled
@@ -124,7 +149,7 @@ def play(
         k, n = actions[i], _stage(r, t, i)
         clicks = click_count(uniforms(key, episodes[i], OF_STAGE, t.step[i])[0], n, t.rates[i, k], r.phi)
         expected = _worth(r, t, i, k)
-        out[i, 0], out[i, 1] = expected if r.advantage else float(clicks), expected
+        out[i, 0], out[i, 1] = float(clicks) if r.reward == CLICKS else expected, expected
         out[i, 2], out[i, 3], out[i, 4] = t.rates[i, k], n, clicks
         t.evidence.impressions[i, k] += n
         t.evidence.clicks[i, k] += clicks

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from multimodal_dql.simulation.dynamics import logistic
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.scenarios import headline_kernel as kernel
-from multimodal_dql.simulation.scenarios.arm_features import (
+from multimodal_dql.simulation.scenarios.allocation_features import (
     ARM_FEATURES,
     LIMIT,
     TEST_FEATURES,
-    Evidence,
     describe,
 )
+from multimodal_dql.simulation.scenarios.arm_features import Evidence
 from multimodal_dql.simulation.scenarios.base import (
     AllowedDiscrete,
     Observation,
@@ -60,10 +60,16 @@ class HeadlineTestConfig:
         stage_impressions: when above 0, impressions of a step instead of `stages`; 1 is one user at a time.
         prior_correlation: of the simulated content prior with the true within-test effect [measured: about .25 for a
             text prior on Upworthy]; 0 gives a prior that says nothing.
-        pseudo_impressions: that pull an arm's rate to the pooled one in what the agent is told.
+        within_sd: spread of the arms of a test, uniform between the two; that of `model` when None. An agent that is to
+            allocate real tests had better meet narrower and wider ones.
+        predicted_sd: standard deviation of what the content prior predicts of the arms of a test, uniform between the
+            two; ``prior_correlation`` times the spread when None.
+        unpredicted: share of tests without a content prior.
         reward: ``clicks`` of the stage, or ``advantage``: impressions times the difference between the true rate of the
-            arm and the mean true rate of the test, in expected clicks. The latter has no luck in it; it is legitimate
-            for training, because the tests are simulated, and not to be had from a real test.
+            arm and the mean true rate of the test, in expected clicks; or ``relative``: that over the mean rate and the
+            horizon, so that an episode's return is the relative gain over an even split. The latter two have no luck
+            in them; they are legitimate for training, because the tests are simulated, and not to be had from a real
+            test.
     """
 
     model: EngagementModel = field(default_factory=EngagementModel)
@@ -72,15 +78,17 @@ class HeadlineTestConfig:
     stages: int = 50
     stage_impressions: int = 0
     prior_correlation: float = 0.25
-    pseudo_impressions: float = 70.0
+    within_sd: tuple[float, float] | None = None
+    predicted_sd: tuple[float, float] | None = None
+    unpredicted: float = 0.0
     reward: str = "clicks"
 
     def __post_init__(self) -> None:
         low, high = self.impressions_per_arm
         require(
-            self.reward in ("clicks", "advantage"),
-            "reward: write clicks or advantage",
-            "reward：请写 clicks 或 advantage",
+            self.reward in kernel.REWARDS,
+            "reward: write clicks, advantage or relative",
+            "reward：请写 clicks、advantage 或 relative",
         )
         require(
             self.most_arms >= 2 and self.stages >= 1 and self.stage_impressions >= 0 and 1 <= low <= high,
@@ -88,9 +96,15 @@ class HeadlineTestConfig:
             "标题测试需要至少 2 个变体、至少 1 个阶段，以及不小于 1 的 impressions_per_arm（下限, 上限）",
         )
         require(
-            0.0 <= self.prior_correlation <= 1.0 and self.pseudo_impressions > 0.0,
-            "prior_correlation lies between 0 and 1, pseudo_impressions above 0",
-            "prior_correlation 应在 0 与 1 之间，pseudo_impressions 应大于 0",
+            0.0 <= self.prior_correlation <= 1.0 and 0.0 <= self.unpredicted <= 1.0,
+            "prior_correlation and unpredicted lie between 0 and 1",
+            "prior_correlation 与 unpredicted 应在 0 与 1 之间",
+        )
+        ranges = [(0.0, 0.0) if r is None else r for r in (self.within_sd, self.predicted_sd)]
+        require(
+            all(0.0 <= low <= high for low, high in ranges),
+            "within_sd and predicted_sd: give (low, high), 0 or more",
+            "within_sd 与 predicted_sd：请给出（下限, 上限），不小于 0",
         )
 
     @property
@@ -101,10 +115,13 @@ class HeadlineTestConfig:
 
 def _rules(c: HeadlineTestConfig) -> kernel.Rules:
     shares = np.array(c.model.arm_shares[: c.most_arms - 1], dtype=np.float64)
+    within = c.within_sd or (c.model.within_logit_sd, c.model.within_logit_sd)
+    predicted = c.predicted_sd or (0.0, 0.0)
     return kernel.Rules(
         base_mean=float(c.model.base_logit_mean),
         base_sd=float(c.model.base_logit_sd),
-        within_sd=float(c.model.within_logit_sd),
+        within_low=float(within[0]),
+        within_high=float(within[1]),
         within_df=float(c.model.within_df),
         phi=float(c.model.overdispersion),
         shares=np.cumsum(shares / shares.sum()),
@@ -113,7 +130,11 @@ def _rules(c: HeadlineTestConfig) -> kernel.Rules:
         stages=int(c.stages),
         stage_impressions=int(c.stage_impressions),
         correlation=float(c.prior_correlation),
-        advantage=c.reward == "advantage",
+        predicted_low=float(predicted[0]),
+        predicted_high=float(predicted[1]),
+        unpredicted=float(c.unpredicted),
+        nominal_sd=float(c.model.within_logit_sd),
+        reward=kernel.REWARDS.index(c.reward),
     )
 
 
@@ -181,16 +202,17 @@ class HeadlineTestVectorEnv(ScenarioVectorEnv):
         knows nothing.
         """
         t, e = self._tests, self._tests.evidence
-        prior = None
+        prior = sd = None
         if e.prior_mean.any():
             rate = 1.0 / (1.0 + np.exp(-self.config.model.base_logit_mean - e.prior_mean))
-            prior = np.where(e.live, rate, np.nan)
+            prior, sd = np.where(e.live, rate, np.nan), e.prior_sd.copy()
         return Counts(
             e.impressions.copy(),
             e.clicks.copy(),
             t.elapsed.astype(np.float64),
             t.horizon.astype(np.float64),
             prior,
+            sd,
         )
 
     def _configure(self, options: dict[str, Any]) -> None:
@@ -254,8 +276,7 @@ class HeadlineTestVectorEnv(ScenarioVectorEnv):
         t, shape = self._tests, self._tests.rates.shape
         arms = np.zeros((*shape, len(ARM_FEATURES)), np.float32)
         tests = np.zeros((shape[0], len(TEST_FEATURES)), np.float32)
-        c = self.config
-        describe(t.evidence, t.elapsed, t.horizon, c.base_rate, float(c.pseudo_impressions), arms, tests)
+        describe(t.evidence, t.elapsed, t.horizon, self.config.base_rate, arms, tests)
         return {"arms": arms, "test": tests}
 
 

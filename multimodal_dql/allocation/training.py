@@ -1,0 +1,90 @@
+"""Learn to allocate traffic: Q(lambda) on tests drawn from a fitted engagement model, as many as it takes.
+
+The reward is the expected advantage of the chosen arm over the test's mean, which a simulation knows and which has no
+luck of the draw in it, relative to the test's click rate, so that a test of few clicks teaches as much as one of many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from multimodal_dql.allocation.network import AllocationNetwork
+from multimodal_dql.allocation.policy import AllocationPolicy
+from multimodal_dql.learning.parallel import ParallelConfig, train_parallel
+from multimodal_dql.simulation.engagement import EngagementModel
+from multimodal_dql.simulation.scenarios.headline_test import HeadlineTestConfig, HeadlineTestVectorEnv
+
+__all__ = ["STAGES", "AllocationConfig", "environment_of", "train_allocation"]
+
+STAGES = 50
+"""Steps of an episode; each sends that part of the traffic to one arm."""
+
+
+@dataclass(frozen=True)
+class AllocationConfig:
+    """Settings of the training.
+
+    Attributes:
+        within_sd: spread of the arms of a test, uniform between the two. Wider than a fit says, because the rates seen
+            in a finished test, which are what many replays take for true, scatter more than the true ones.
+        predicted_sd: standard deviation of what a content prior predicts, uniform between the two.
+        unpredicted: share of tests without a prior.
+        impressions_per_arm: of the horizon, log-uniform between the two.
+        environments: tests side by side.
+        learning: of the network; one round is an episode of every environment.
+    """
+
+    within_sd: tuple[float, float] = (0.2, 0.4)
+    predicted_sd: tuple[float, float] = (0.06, 0.16)
+    unpredicted: float = 0.25
+    impressions_per_arm: tuple[float, float] = (45.0, 1100.0)
+    environments: int = 1024
+    learning: ParallelConfig = field(
+        default_factory=lambda: ParallelConfig(
+            steps=120 * 1024 * STAGES,
+            rollout=STAGES,
+            epochs=2,
+            minibatch=2048,
+            discount=1.0,
+            trace=0.9,
+            learning_rate=1e-3,
+            weight_decay=1e-4,
+            clip_norm=5.0,
+            epsilon=0.3,
+            epsilon_end=0.01,
+            epsilon_share=0.6,
+            hidden=64,
+        )
+    )
+
+
+def environment_of(model: EngagementModel, config: AllocationConfig) -> HeadlineTestVectorEnv:
+    """The tests that it learns from. Clicks are coin flips, as `HeadlineTestConfig` has them at overdispersion 1."""
+    return HeadlineTestVectorEnv(
+        config.environments,
+        HeadlineTestConfig(
+            model=replace(model, overdispersion=1.0),
+            impressions_per_arm=config.impressions_per_arm,
+            stages=STAGES,
+            within_sd=config.within_sd,
+            predicted_sd=config.predicted_sd,
+            unpredicted=config.unpredicted,
+            reward="relative",
+        ),
+    )
+
+
+def train_allocation(
+    model: EngagementModel,
+    config: AllocationConfig | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> AllocationPolicy:
+    """Learn from tests of `model`. Raises `TrainingError` when a number became NaN or infinite."""
+    config = config or AllocationConfig()
+    env = environment_of(model, config)
+    agent = train_parallel(env, replace(config.learning, seed=seed), progress=progress)
+    network = AllocationNetwork.of(agent.network, agent.adapter)
+    return AllocationPolicy(network, env.config.base_rate, model.within_logit_sd)

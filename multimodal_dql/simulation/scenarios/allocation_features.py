@@ -1,0 +1,161 @@
+"""What an agent that allocates the traffic of a test is told; compiled, and the same in training and in use.
+
+Everything is a ratio of click rates or a count of clicks, so that tests of a low and of a high click rate look alike.
+``m`` is the base rate of the test: pooled over its arms after taking each arm's predicted effect out of it, as if
+`PSEUDO_CLICKS` clicks at the typical rate had been seen before. ``x = n m`` are the clicks that an arm of no effect
+would have, and an arm's true rate is ``m exp(effect)``.
+
+Shape letters: ``N`` tests, ``K`` arms.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from multimodal_dql.simulation.compiled import compiled
+from multimodal_dql.simulation.scenarios.arm_features import Evidence
+
+__all__ = ["ARM_FEATURES", "LIMIT", "TEST_FEATURES", "describe"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+ARM_FEATURES = (
+    "prior_mean",
+    "prior_sd",
+    "log_expected_clicks",
+    "log_clicks",
+    "gap",
+    "loose_gap",
+    "posterior_sd",
+    "lead",
+    "raw_rate",
+    "traffic",
+    "index_gap",
+    "posterior_mean",
+    "index_closeness",
+    "shown",
+)
+"""Of an arm. Prior: mean and sd of its logit effect as a content model predicts it. Clicks: ``log(1 + x)`` and
+``log(1 + clicks)``. Posterior (Gamma-Poisson, prior ``exp(mean)`` worth ``1 / sd^2`` clicks): mean of its relative
+rate as a logarithm, sd of that; `gap` to the best arm's, `loose_gap` with a quarter of the prior's worth, `lead` over the
+best other arm in standard deviations. `raw_rate`: ``log((clicks + .5) / (x + .5))``. `traffic`: share of the impressions
+times K, minus 1. `index_gap` and `index_closeness`: of the two-UCB index of LOLA (`policies.bandits.two_ucb_index`, z .08,
+1,000 pseudo-impressions at ``m exp(mean)``) in units of m, to the best arm's, as it is and as ``exp(10 gap)``."""
+
+TEST_FEATURES = (
+    "base_rate",
+    "time_left",
+    "arms",
+    "log_horizon",
+    "log_horizon_clicks",
+    "log_clicks_left",
+    "heterogeneity",
+    "log_clicks_so_far",
+)
+"""Of a test, logarithms less a typical value: m, share of the horizon left, K, the horizon in impressions and in clicks
+at rate m, clicks an arm that are still to come and that have been, and the chi-square of the arms' clicks around what
+the prior predicts."""
+
+LIMIT = 10.0
+"""Features lie between minus this and this."""
+PSEUDO_CLICKS = 2.0
+WIDTH, AUXILIARY = 0.08, 1000.0
+"""z and pseudo-impressions of the index."""
+NEW = 1e3
+"""Index of an arm that was never shown, in units of m."""
+
+
+@compiled
+def _index(n: float, s: float, t: float, m: float, predicted: float) -> float:
+    """The two-UCB index over m."""
+    if n <= 0.0:
+        return NEW
+    log = math.log(t + 2.0)
+    with_prior = n + AUXILIARY
+    free = s / n + WIDTH * math.sqrt(log / n)
+    pulled = (s + AUXILIARY * m * predicted) / with_prior + WIDTH * math.sqrt(log / with_prior)
+    return min(free, pulled) / m
+
+
+@compiled
+def _clip(value: float) -> float:
+    return min(max(value, -LIMIT), LIMIT)
+
+
+@compiled
+def describe(
+    e: Evidence, elapsed: Ints, horizon: Ints, base_rate: float, arms: Floats, tests: Floats
+) -> None:
+    """Fill `arms` (N, K, `ARM_FEATURES`) and `tests` (N, `TEST_FEATURES`).
+
+    Args:
+        e: evidence, (N, K) each.
+        elapsed: impressions of the allocation so far, (N,).
+        horizon: impressions planned, (N,).
+        base_rate: typical click rate, where m starts.
+        arms: filled here; 0 where there is no arm.
+        tests: filled here.
+    """
+    width = e.live.shape[1]
+    mean, loose, sd = np.zeros(width), np.zeros(width), np.zeros(width)
+    index, seen = np.zeros(width), np.zeros(width)
+    for i in range(len(e.live)):
+        shown, clicks, expected, count = 0.0, 0.0, 0.0, 0
+        for k in range(width):
+            if e.live[i, k]:
+                count += 1
+                shown += e.impressions[i, k]
+                clicks += e.clicks[i, k]
+                expected += e.impressions[i, k] * math.exp(e.prior_mean[i, k])
+        m = (clicks + PSEUDO_CLICKS) / (expected + PSEUDO_CLICKS / base_rate)
+        best, best_loose, best_index, chi = -1e9, -1e9, -1e9, 0.0
+        for k in range(width):
+            if not e.live[i, k]:
+                continue
+            s, ratio = float(e.clicks[i, k]), math.exp(e.prior_mean[i, k])
+            worth = 1.0 / max(e.prior_sd[i, k], 1e-3) ** 2
+            x = seen[k] = e.impressions[i, k] * m
+            mean[k] = math.log((ratio * worth + s) / (worth + x))
+            loose[k] = math.log((0.25 * ratio * worth + s) / (0.25 * worth + x))
+            sd[k] = 1.0 / math.sqrt(worth + x)
+            index[k] = _index(float(e.impressions[i, k]), s, float(elapsed[i]), m, ratio)
+            chi += (s - x * ratio) ** 2 / (x * ratio + 1.0)
+            best, best_loose = max(best, mean[k]), max(best_loose, loose[k])
+            best_index = max(best_index, index[k])
+        for k in range(width):
+            if not e.live[i, k]:
+                continue
+            other, other_sd = mean[k], sd[k]
+            highest = -1e9
+            for j in range(width):
+                if e.live[i, j] and j != k and mean[j] > highest:
+                    highest = other = mean[j]
+                    other_sd = sd[j]
+            row = arms[i, k]
+            row[0], row[1] = 5.0 * e.prior_mean[i, k], 5.0 * e.prior_sd[i, k] - 1.0
+            row[2], row[3] = math.log1p(seen[k]) - 1.0, math.log1p(float(e.clicks[i, k])) - 1.0
+            row[4], row[5] = 5.0 * (mean[k] - best), 3.0 * (loose[k] - best_loose)
+            row[6] = 5.0 * sd[k]
+            row[7] = min(max((mean[k] - other) / math.sqrt(sd[k] ** 2 + other_sd**2), -5.0), 5.0)
+            row[8] = math.log((e.clicks[i, k] + 0.5) / (seen[k] + 0.5))
+            row[9] = e.impressions[i, k] / max(shown, 1.0) * count - 1.0
+            row[10] = max(2.0 * (index[k] - best_index), -5.0)
+            row[11] = 5.0 * mean[k]
+            row[12] = math.exp(10.0 * (index[k] - best_index))
+            row[13] = 1.0 if e.impressions[i, k] > 0 else 0.0
+            for f in range(14):
+                row[f] = _clip(row[f])
+        left = 1.0 - elapsed[i] / horizon[i]
+        each = horizon[i] * m / count
+        told = tests[i]
+        told[0], told[1] = math.log(m / base_rate), 2.0 * left - 1.0
+        told[2], told[3] = math.log(float(count)) - 1.4, math.log(float(horizon[i])) - 7.5
+        told[4], told[5] = math.log(horizon[i] * m) - 2.8, math.log1p(left * each) - 1.0
+        told[6], told[7] = math.log1p(chi) - 1.0, math.log1p((1.0 - left) * each) - 1.0
+        for f in range(8):
+            told[f] = _clip(told[f])
