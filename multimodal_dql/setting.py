@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.allocation.file import read_allocation
+from multimodal_dql.allocation.policy import AllocationPolicy
 from multimodal_dql.errors import CatalogueError, RunError, UsageError
 from multimodal_dql.features import Features
 from multimodal_dql.online import OnlineAgent, online_policy
+from multimodal_dql.policies.base import Policy
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.policies.registry import make_policy
 from multimodal_dql.simulation.arms import Arm
@@ -24,8 +27,18 @@ from multimodal_dql.training import read_audience
 __all__ = ["Setting", "arms_of", "read_config", "read_setting"]
 
 LEARNED, SHUFFLED = "learned", "shuffled"
-_LEARNS_HERE = {OnlineAgent.name: online_policy}
-"""Policies that learn during the simulation and are no plain bandits."""
+
+
+def _allocation(run: str = "run", open_horizon: float = 16_000.0) -> Policy:
+    """The learned allocation of a run directory (`allocation fit`)."""
+    return replace(read_allocation(Path(run)), open_horizon=open_horizon)
+
+
+_FURTHER: dict[str, Callable[..., Policy]] = {
+    OnlineAgent.name: online_policy,
+    AllocationPolicy.name: _allocation,
+}
+"""Policies that are no plain bandits: one that learns during the simulation, one that learned from past tests."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ def arms_of(
     arms = []
     for spec in specs:
         if spec not in (LEARNED, SHUFFLED, "dqn"):
-            arms.append(Arm(spec, make_policy(spec, seed=seed, extra=_LEARNS_HERE)))
+            arms.append(Arm(spec, make_policy(spec, seed=seed, extra=_FURTHER)))
             continue
         if agent is None:
             raise UsageError(

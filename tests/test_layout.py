@@ -47,6 +47,7 @@ LAYERS = (
     "evaluation",
     "simulation",
     "prior",
+    "allocation",
     "calibration",
     "train_config",
     "transitions",

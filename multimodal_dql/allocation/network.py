@@ -144,7 +144,7 @@ class AllocationNetwork:
         b, k, r = arms.shape
         live = np.flatnonzero(available)
         rows = ((arms.reshape(-1, r)[live] - self.record_mean) / self.record_sd) @ self.fuse + self.fuse_bias
-        hidden = _relu(_norm(rows, self.fuse_gain, self.fuse_offset))
+        hidden: NDArray[Any] = _relu(_norm(rows, self.fuse_gain, self.fuse_offset))
         context = (tests - self.context_mean) / self.context_sd
         audience = context @ self.audience + self.audience_bias
         audience = _relu(_norm(audience, self.audience_gain, self.audience_offset))
@@ -152,7 +152,9 @@ class AllocationNetwork:
         test = live // k
         hidden = hidden * (1.0 + gamma[test]) + beta[test]
         starts = np.searchsorted(test, np.arange(b))
-        mean = np.add.reduceat(hidden, starts, axis=0) / available.sum(axis=1, keepdims=True, dtype=np.float32)
+        mean = np.add.reduceat(hidden, starts, axis=0) / available.sum(
+            axis=1, keepdims=True, dtype=np.float32
+        )
         peak = np.maximum(np.maximum.reduceat(hidden, starts, axis=0), LOWEST)
         around = np.concatenate([mean, peak], axis=1) @ self.siblings + self.siblings_bias
         scored = hidden @ self.own + self.own_bias + around[test]
@@ -161,7 +163,7 @@ class AllocationNetwork:
         return out.reshape(b, k)
 
 
-def _norm(x: Float, gain: Float, offset: Float) -> Float:
+def _norm(x: NDArray[Any], gain: Float, offset: Float) -> Float:
     """Layer normalisation over the last axis."""
     x = x - x.mean(axis=-1, keepdims=True)
     x *= 1.0 / np.sqrt(np.einsum("ij,ij->i", x, x)[:, None] / np.float32(x.shape[1]) + EPSILON)

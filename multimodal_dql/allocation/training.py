@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from multimodal_dql.allocation.network import AllocationNetwork
 from multimodal_dql.allocation.policy import AllocationPolicy
@@ -15,8 +16,10 @@ from multimodal_dql.learning.parallel import ParallelConfig, train_parallel
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.scenarios.headline_test import HeadlineTestConfig, HeadlineTestVectorEnv
 
-__all__ = ["STAGES", "AllocationConfig", "environment_of", "train_allocation"]
+__all__ = ["ROUNDS", "STAGES", "AllocationConfig", "environment_of", "train_allocation"]
 
+ROUNDS = 120
+"""Of learning, by default."""
 STAGES = 50
 """Steps of an episode; each sends that part of the traffic to one arm."""
 
@@ -42,7 +45,7 @@ class AllocationConfig:
     environments: int = 1024
     learning: ParallelConfig = field(
         default_factory=lambda: ParallelConfig(
-            steps=120 * 1024 * STAGES,
+            steps=ROUNDS * 1024 * STAGES,
             rollout=STAGES,
             epochs=2,
             minibatch=2048,
@@ -57,6 +60,11 @@ class AllocationConfig:
             hidden=64,
         )
     )
+
+    def of_rounds(self, rounds: int) -> Self:
+        """The same with so many rounds of learning."""
+        steps = rounds * self.environments * STAGES
+        return replace(self, learning=replace(self.learning, steps=steps))
 
 
 def environment_of(model: EngagementModel, config: AllocationConfig) -> HeadlineTestVectorEnv:

@@ -27,10 +27,13 @@ from multimodal_dql.state import Counts, State
 
 __all__ = [
     "TAUS",
+    "UCB_Z",
     "UPDATES",
     "ThompsonDraws",
     "Truth",
     "allocation_table",
+    "by_fold",
+    "gap_share",
     "observed_truth",
     "replay",
     "shrunk_truth",
@@ -62,7 +65,7 @@ class Truth:
         rates: (S or 1, G, K) true click rates, NaN where there is no arm.
         prior_mean: (G, K) predicted logit effects.
         prior_sd: (G, K).
-        base_rate: click rate of the average test, which is where a predicted rate starts.
+        base_rate: (G,) click rate of the average test, which is where a predicted rate starts.
         component: (G,) tests that share a headline.
         fold: (G,) which of several learned policies has not seen the test.
     """
@@ -70,7 +73,7 @@ class Truth:
     rates: Float
     prior_mean: Float
     prior_sd: Float
-    base_rate: float
+    base_rate: Float
     component: Int
     fold: Int
 
@@ -78,6 +81,17 @@ class Truth:
     def arms(self) -> Int:
         """(G,)."""
         return np.asarray((~np.isnan(self.rates[0])).sum(axis=1))
+
+    def take(self, rows: NDArray[np.bool_]) -> Truth:
+        """The tests where `rows` (G,) is true."""
+        return Truth(
+            self.rates[:, rows],
+            self.prior_mean[rows],
+            self.prior_sd[rows],
+            self.base_rate[rows],
+            self.component[rows],
+            self.fold[rows],
+        )
 
     def of_seed(self, seed: int) -> Float:
         """Rates (G, K) of a seed."""
@@ -92,7 +106,8 @@ def observed_truth(tests: ABTests) -> Float:
 
 def shrunk_truth(tests: ABTests, draws: int, seed: int) -> Float:
     """Draws (draws, G, K) of each arm's rate given its counts: binomial, effect ``N(0, WITHIN_SD^2)`` around the
-    pooled logit of its test."""
+    pooled logit of its test.
+    """
     n, s, available = tests.padded()
     pooled = np.clip(s.sum(axis=1) / n.sum(axis=1), 1e-6, 1.0 - 1e-6)
     logit = np.log(pooled / (1.0 - pooled))[:, None, None] + GRID
@@ -111,7 +126,8 @@ def shrunk_truth(tests: ABTests, draws: int, seed: int) -> Float:
 
 class ThompsonDraws(Policy):
     """`policies.thompson.Thompson` without its floor, by one draw a decision: the same law, without the propensities,
-    which take a hundred times as long and which nothing here reads."""
+    which take a hundred times as long and which nothing here reads.
+    """
 
     name = "thompson-draws"
     reads_context = False
@@ -180,7 +196,7 @@ def _replay(
         np.tile(_packed(array[tests], truth, tests, k), (len(seeds), 1))
         for array in (truth.prior_mean, truth.prior_sd)
     )
-    base = np.log(truth.base_rate / (1.0 - truth.base_rate))
+    base = np.tile(np.log(truth.base_rate[tests] / (1.0 - truth.base_rate[tests])), len(seeds))[:, None]
     told = 1.0 / (1.0 + np.exp(-(base + mean))) if prior else None
     b, horizon = len(rates), max(int(tau * k), 1)
     row = np.concatenate([seed * 1_000_003 + tests for seed in seeds]).astype(np.int64)
@@ -219,13 +235,13 @@ def _packed(array: Float, truth: Truth, tests: Int, k: int) -> Float:
 def tuned(truth: Truth, make: Callable[[float], Callable[[], Policy]], grid: Sequence[float]) -> float:
     """The value of `grid` that earns most over all horizons."""
     seeds = range(SETTLED)
-    earned = [sum(_gain(truth, make(z), tau, seeds) for tau in TAUS) for z in grid]
+    earned = [sum(gap_share(truth, replay(make(z), truth, tau, seeds), seeds) for tau in TAUS) for z in grid]
     return float(grid[int(np.argmax(earned))])
 
 
-def _gain(truth: Truth, make: Callable[[], Policy], tau: float, seeds: Sequence[int]) -> float:
+def gap_share(truth: Truth, found: Float, seeds: Sequence[int]) -> float:
+    """How far click rates (G,) come from an even split (0) to always the best arm (1), weighted by traffic."""
     uniform, oracle = _ends(truth, seeds)
-    found = replay(make, truth, tau, seeds)
     k = truth.arms
     return float((k * (found - uniform)).sum() / (k * (oracle - uniform)).sum())
 
@@ -303,14 +319,7 @@ def by_fold(
     out = np.zeros(len(truth.arms))
     for fold, policy in learned.items():
         rows = truth.fold == fold
-        part = Truth(
-            truth.rates[:, rows],
-            truth.prior_mean[rows],
-            truth.prior_sd[rows],
-            truth.base_rate,
-            truth.component[rows],
-            truth.fold[rows],
-        )
+        part = truth.take(rows)
         out[rows] = replay(lambda p=policy: p, part, tau, seeds, prior=prior)  # type: ignore[misc]
     return out
 

@@ -1,38 +1,50 @@
-"""How well the content prior predicts headline tests it never saw, next to plain models, chance and the ceiling."""
+"""Prediction and allocation on real headline tests that nothing was learned from.
+
+How well the content prior names the better variant, next to plain models, chance and the ceiling; and what the learned
+allocation earns with it, next to the rules that newsrooms use.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from multimodal_dql.datasets.ab_tests import ABTests, component_folds, read_ab_tests
+from multimodal_dql.allocation.training import ROUNDS, AllocationConfig
+from multimodal_dql.bench.allocation import (
+    UCB_Z,
+    UPDATES,
+    allocation_table,
+    by_fold,
+    gap_share,
+    observed_truth,
+    replay,
+    shrunk_truth,
+    tuned,
+)
+from multimodal_dql.bench.headline_parts import Case, Kept, Learning
+from multimodal_dql.bench.headline_words import FOLDS, leak_demonstration
+from multimodal_dql.datasets.ab_tests import ABTests, read_ab_tests
+from multimodal_dql.policies.registry import make_policy
 from multimodal_dql.prior import (
     BlockSettings,
     Contents,
-    Pairs,
     calibration,
     check_no_leak,
-    cross_validate,
     fit_prior,
     headline_contents,
-    pair_correct,
     pairs_of,
     ranking,
-    recalibrated,
     targets,
     time_split,
 )
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.engagement_noise import overdispersion
 
-__all__ = ["ENCODERS", "REFERENCE", "bench_headlines", "ceiling", "leak_demonstration", "tf_idf_scores"]
-
-Float = NDArray[np.float64]
-Int = NDArray[np.int64]
+__all__ = ["ENCODERS", "REFERENCE", "bench_headlines", "ceiling", "sampled"]
 
 ENCODERS = ("use-multilingual", "minilm")
 REFERENCE = {
@@ -41,73 +53,151 @@ REFERENCE = {
 }
 """Published or usual figures of other protocols; not comparable row by row."""
 
-_LINEAR = BlockSettings(style=False, words=0, topics=0)
-FOLDS = 5
+QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS = 300, 3, 10
+ABLATION_TAUS = (50, 200, 400, 1000)
 
 
 def bench_headlines(
     path: Path,
     *,
+    test: Path | None = None,
+    run: Path | None = None,
+    quick: bool = False,
     repeats: int = 5,
+    seeds: int = 20,
+    rounds: int = ROUNDS,
     seed: int = 0,
     draws: int = 5,
     settings: BlockSettings | None = None,
     cache: Path | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The prediction half: split by component, `repeats` x 5, and by time.
+    """Prediction and allocation on tests that nothing was learned from.
+
+    Without `test`, every figure is cross-validated inside `path`: predictions in five folds of components, the
+    allocation in two halves. With `test`, everything is learned from `path` and measured there.
 
     Args:
-        path: A/B tests (`read_ab_tests`).
+        path: A/B tests to learn from (`read_ab_tests`).
+        test: other tests, to measure on; `LeakError` if they share a test or a headline with `path`.
+        run: folder that keeps what was learned, and gives it back when asked for the same again.
+        quick: 300 sampled tests, one repeat, few seeds, and little learning unless `run` has it.
         repeats: of the five-fold cross-validation.
+        seeds: of the replays.
+        rounds: of learning the allocation.
         seed: of folds and bootstraps.
         draws: simulated copies of the tests behind the ceiling.
         settings: blocks of the prior.
         cache: folder of the embeddings.
+        progress: called with what comes next.
     """
     start = time.perf_counter()
+    say = progress or (lambda _: None)
     tests = read_ab_tests(path, pool="text")
+    if quick:
+        tests = sampled(tests, QUICK_TESTS, seed)
+        repeats, seeds, rounds = 1, min(seeds, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
+    kept = Kept.of(run, tests, seed=seed, repeats=repeats, rounds=rounds, blocks=repr(settings))
+    config = AllocationConfig().of_rounds(rounds)
+    say("embeddings")
     contents = headline_contents(tests, ENCODERS, cache=cache)
-    pairs = pairs_of(tests)
-    found = cross_validate(tests, contents, settings, folds=FOLDS, repeats=repeats, seed=seed)
-    scores = {"prior": found.mean}
-    for name, encoders in (
-        ("ridge_use", ENCODERS[:1]),
-        ("ridge_minilm", ENCODERS[1:]),
-        ("ridge_both", ENCODERS),
-    ):
-        only = Contents(
-            contents.story,
-            {e: contents.vectors[e] for e in encoders},
-            contents.known,
-            contents.style,
-            contents.tokens,
-        )
-        scores[name] = cross_validate(tests, only, _LINEAR, folds=FOLDS, repeats=repeats, seed=seed).mean
-    folds = [component_folds(tests, FOLDS, seed + r) for r in range(repeats)]
-    scores["tfidf"] = np.stack([tf_idf_scores(tests, pairs, fold) for fold in folds])
-    figures = {name: ranking(mean, tests, pairs, seed=seed).as_dict() for name, mean in scores.items()}
-    prior = figures.pop("prior")
-    given = targets(tests, overdispersion(tests.replicates, seed=seed)[0])
-    shrink, factor = recalibrated(given, found.mean[0], found.sd[0])
+    learn = Learning(tests, contents, settings, config, repeats, seed, kept, say)
+    case = learn.crossfitted() if test is None else learn.for_tests(read_ab_tests(test, pool="text"), cache)
+    out = _prediction(case, seed, draws)
+    if test is None:
+        say("time split and leak")
+        out |= {
+            "time_split": _by_time(tests, contents, settings, seed),
+            "leak": leak_demonstration(tests, pairs_of(tests), seed),
+        }
+    out |= _allocation(case, range(seeds), seed, say)
     return {
-        **prior,
-        "ceiling": ceiling(tests, seed=seed, draws=draws),
-        "baselines": figures,
-        "time_split": _by_time(tests, contents, settings, seed),
-        "leak": leak_demonstration(tests, pairs, seed),
-        "calibration": calibration(given, shrink * found.mean[0], factor * found.sd[0]).as_dict(),
-        "recalibration": {"shrink": shrink, "sd_factor": factor},
+        **out,
         "protocol": {
-            "split": "connected component of test id and headline",
+            "split": "connected component of test id and headline"
+            if test is None
+            else f"learned from {path.name}",
             "folds": FOLDS,
             "repeats": repeats,
             "risk_window": "left out",
             "arms": "identical text merged, none dropped",
             "intervals": "95 %, bootstrap over components",
+            "allocation": f"{seeds} seeds, at most {UPDATES} updates a test, {rounds} rounds of learning",
+            "quick": quick,
+            "reused": kept.reused,
         },
         "reference": REFERENCE,
         "seconds": round(time.perf_counter() - start, 1),
     }
+
+
+def sampled(tests: ABTests, count: int, seed: int) -> ABTests:
+    """About `count` tests, whole components."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 47]))
+    order = rng.permutation(np.unique(tests.component))
+    sizes = np.bincount(tests.component)[order]
+    used = order[: int(np.searchsorted(np.cumsum(sizes), count)) + 1]
+    return tests.subset(np.isin(tests.component, used))
+
+
+def _prediction(case: Case, seed: int, draws: int) -> dict[str, Any]:
+    """How well each model names the better variant."""
+    tests, pairs = case.tests, pairs_of(case.tests)
+    figures = {name: ranking(mean, tests, pairs, seed=seed).as_dict() for name, mean in case.scores.items()}
+    prior = figures.pop("prior")
+    given = targets(tests, overdispersion(tests.replicates, seed=seed)[0])
+    fits = calibration(given, case.mean, case.sd)
+    return {
+        **prior,
+        "ceiling": ceiling(tests, seed=seed, draws=draws),
+        "baselines": figures,
+        "calibration": fits.as_dict(),
+    }
+
+
+def _allocation(case: Case, seeds: Sequence[int], seed: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Both truths, what the parts add, and the intervals."""
+    tests = case.tests
+    truths = {
+        "allocation": case.truth(observed_truth(tests)),
+        "shrunk": case.truth(shrunk_truth(tests, len(seeds), seed)),
+    }
+    say("widths of the baselines")
+    widths = {
+        name: tuned(truths["allocation"], lambda z, n=name: lambda: make_policy(f"{n}:z={z}"), UCB_Z)  # type: ignore[misc]
+        for name in ("ucb", "lola")
+    }
+    out: dict[str, Any] = {"widths": widths, "intervals": {}}
+    for name, truth in truths.items():
+        out[name], out["intervals"][name] = allocation_table(
+            truth,
+            case.learned,
+            seeds,
+            settings=widths,
+            progress=lambda who, tau, name=name: say(f"{name} {who} {tau}"),  # type: ignore[misc]
+        )
+    say("parts")
+    out["ablation"] = _ablation(case, seeds[: max(len(seeds) // 4, 1)], widths)
+    return out
+
+
+def _ablation(case: Case, seeds: Sequence[int], widths: Mapping[str, float]) -> dict[str, Any]:
+    """Shares of the gap on observed rates without the content prior, the learned allocation, an encoder."""
+    truth = case.truth(observed_truth(case.tests))
+    found: dict[str, dict[str, float]] = {}
+    for tau in ABLATION_TAUS:
+        lola = replay(lambda: make_policy(f"lola:z={widths['lola']}"), truth, tau, seeds)
+        rates = {
+            "everything": by_fold(truth, case.learned, tau, seeds),
+            "no_content_prior": by_fold(truth, case.learned, tau, seeds, prior=False),
+            "no_learned_allocation": lola,
+            "neither": replay(lambda: make_policy("eb-ucb"), truth, tau, seeds, prior=False),
+        }
+        for name, (mean, sd) in case.single.items():
+            part = case.truth(observed_truth(case.tests), mean, sd)
+            rates[name] = by_fold(part, case.learned, tau, seeds)
+        found[str(tau)] = {name: gap_share(truth, rate, seeds) for name, rate in rates.items()}
+    return found
 
 
 def ceiling(tests: ABTests, *, seed: int = 0, draws: int = 5) -> dict[str, float]:
@@ -124,57 +214,6 @@ def ceiling(tests: ABTests, *, seed: int = 0, draws: int = 5) -> dict[str, float
         rows.append((found.pairs_all.value, found.pairs_significant.value, found.top1.value))
     mean = np.mean(rows, axis=0)
     return dict(zip(("pairs_all", "pairs_significant", "top1"), map(float, mean), strict=True))
-
-
-def tf_idf_scores(tests: ABTests, pairs: Pairs, fold: Int) -> Float:
-    """Cross-validated scores (A,) of a bag of words: logistic regression on the difference of TF-IDF rows of a pair."""
-    scores = np.zeros(tests.A)
-    for k in range(int(fold.max()) + 1):
-        held = fold == k
-        check_no_leak(tests.subset(~held), tests.subset(held))
-        texts, weights = _logistic(tests, pairs, ~held[tests.test], ~held[pairs.test])
-        arms = held[tests.test]
-        scores[arms] = texts.transform(_texts(tests, arms)) @ weights
-    return scores
-
-
-def leak_demonstration(tests: ABTests, pairs: Pairs, seed: int = 0) -> dict[str, dict[str, float]]:
-    """The same bag of words, split by pair and by component: the first sees the answers of the pairs it is asked."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, 42]))
-    fold = rng.permutation(len(pairs.winner)) % FOLDS
-    correct = np.zeros(len(fold))
-    everything = np.ones(tests.A, np.bool_)
-    for k in range(FOLDS):
-        texts, weights = _logistic(tests, pairs, everything, fold != k)
-        scores = np.asarray(texts.transform(_texts(tests, everything)) @ weights)
-        correct[fold == k] = pair_correct(scores, pairs)[fold == k]
-    clean = pair_correct(tf_idf_scores(tests, pairs, component_folds(tests, FOLDS, seed)), pairs)
-    return {
-        name: {"pairs_all": float(c.mean()), "pairs_significant": float(c[pairs.significant].mean())}
-        for name, c in (("pair_split", correct), ("component_split", clean))
-    }
-
-
-def _logistic(
-    tests: ABTests, pairs: Pairs, arms: NDArray[np.bool_], used: NDArray[np.bool_]
-) -> tuple[Any, Float]:
-    """The TF-IDF of the texts of `arms` (A,) and weights of its words, learned from the pairs `used` (M,)."""
-    from scipy.sparse import vstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    texts = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    texts.fit(_texts(tests, arms))
-    rows = texts.transform(_texts(tests, np.ones(tests.A, np.bool_)))
-    difference = rows[pairs.winner[used]] - rows[pairs.loser[used]]
-    label = np.repeat([1, 0], difference.shape[0])
-    model = LogisticRegression(C=1.0, fit_intercept=False, max_iter=1000)
-    model.fit(vstack([difference, -difference]), label)
-    return texts, np.asarray(model.coef_[0])
-
-
-def _texts(tests: ABTests, arms: NDArray[np.bool_]) -> list[str]:
-    return [tests.headlines[a] or "" for a in np.flatnonzero(arms)]
 
 
 def _by_time(

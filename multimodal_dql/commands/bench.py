@@ -9,7 +9,7 @@ import typer
 
 from multimodal_dql.commands.common import encode_catalogue
 from multimodal_dql.commands.options import JsonOpt, LangOpt, SeedOpt
-from multimodal_dql.terminal import emit, table
+from multimodal_dql.terminal import emit, progress, table
 
 __all__ = ["app"]
 
@@ -162,18 +162,42 @@ def calibration(
 
 @app.command()
 def headlines(
-    data: Annotated[Path, typer.Option("--data", help="A/B tests of headlines: Upworthy's or your own.")],
+    data: Annotated[Path, typer.Option("--data", help="A/B tests to learn from: Upworthy's or your own.")],
+    test: Annotated[
+        Path | None, typer.Option("--test", help="Other tests to measure on; else cross-validated in --data.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder that keeps what was learned, for the next time.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="300 sampled tests, little learning.")] = False,
     repeats: Annotated[
         int, typer.Option(min=1, max=20, help="Repeats of the five-fold cross-validation.")
     ] = 5,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds of the replays.")] = 20,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of learning the allocation.")] = 120,
     seed: SeedOpt = 0,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
-    """How well the content prior predicts headline tests it never saw, next to plain models, chance and the ceiling."""
+    """On headline tests never seen: how often the better one is named, and what the learned allocation earns."""
     from multimodal_dql.bench.headlines import bench_headlines
 
-    result = bench_headlines(data, repeats=repeats, seed=seed)
+    with progress() as tick:
+        result = bench_headlines(
+            data,
+            test=test,
+            run=run,
+            quick=quick,
+            repeats=repeats,
+            seeds=seeds,
+            rounds=rounds,
+            seed=seed,
+            progress=lambda what: tick(what, 0, 1),
+        )
+    emit(json_output, result, lambda console: _print_headlines(result, console))
+
+
+def _print_headlines(result: dict[str, Any], console: Any) -> None:
     named = [("prior", result), *result["baselines"].items(), ("ceiling", result["ceiling"])]
     names = ("pairs_all", "pairs_significant", "top1")
     rows = [
@@ -181,4 +205,12 @@ def headlines(
         for name, found in named
     ]
     heads = ("model", "pairs", "significant pairs", f"top 1 (chance {result['top1_random']:.3f})")
-    emit(json_output, result, lambda c: c.print(table(heads, rows)))
+    console.print(table(heads, rows))
+    for truth in ("allocation", "shrunk"):
+        taus = list(result[truth])
+        policies = list(result[truth][taus[0]]["oracle_gap_share"])
+        shares = [
+            (name, *(f"{result[truth][tau]['oracle_gap_share'][name]:.3f}" for tau in taus))
+            for name in policies
+        ]
+        console.print(table((f"{truth}: share of the gap at", *taus), shares))

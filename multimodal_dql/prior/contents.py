@@ -68,6 +68,16 @@ class Contents:
         """Texts."""
         return len(self.story)
 
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names, in order."""
+        return tuple(self.vectors)
+
+    def only(self, encoders: Sequence[str]) -> Contents:
+        """The same texts as some of the encoders see them."""
+        vectors = {name: self.vectors[name] for name in encoders}
+        return Contents(self.story, vectors, self.known, self.style, self.tokens)
+
     def take(self, keep: Bool) -> Contents:
         """The texts where `keep` (N,) is true, whole stories at a time."""
         return Contents(

@@ -41,11 +41,12 @@ ARM_FEATURES = (
     "shown",
 )
 """Of an arm. Prior: mean and sd of its logit effect as a content model predicts it. Clicks: ``log(1 + x)`` and
-``log(1 + clicks)``. Posterior (Gamma-Poisson, prior ``exp(mean)`` worth ``1 / sd^2`` clicks): mean of its relative
-rate as a logarithm, sd of that; `gap` to the best arm's, `loose_gap` with a quarter of the prior's worth, `lead` over the
-best other arm in standard deviations. `raw_rate`: ``log((clicks + .5) / (x + .5))``. `traffic`: share of the impressions
-times K, minus 1. `index_gap` and `index_closeness`: of the two-UCB index of LOLA (`policies.bandits.two_ucb_index`, z .08,
-1,000 pseudo-impressions at ``m exp(mean)``) in units of m, to the best arm's, as it is and as ``exp(10 gap)``."""
+``log(1 + clicks)``. Posterior (Gamma-Poisson, prior ``exp(mean)`` worth ``1 / sd^2`` clicks): logarithm of its mean
+relative rate, and sd of that; `gap` to the best arm's, `loose_gap` with a quarter of the prior's worth, `lead` over
+the best other arm in standard deviations. `raw_rate`: ``log((clicks + .5) / (x + .5))``. `traffic`: share of the
+impressions times K, minus 1. `index_gap`, `index_closeness`: of the two-UCB index of LOLA
+(`policies.bandits.two_ucb_index`, z .08, 1,000 pseudo-impressions at ``m exp(mean)``) in units of m, to the best
+arm's; as it is, and as ``exp(10 gap)``."""
 
 TEST_FEATURES = (
     "base_rate",
@@ -101,55 +102,22 @@ def describe(
         arms: filled here; 0 where there is no arm.
         tests: filled here.
     """
-    width = e.live.shape[1]
-    mean, loose, sd = np.zeros(width), np.zeros(width), np.zeros(width)
-    index, seen = np.zeros(width), np.zeros(width)
+    # Per arm: x, log relative rate, the same under a loose prior, its sd, index; then what the best has of each.
+    belief = np.zeros((5, e.live.shape[1]))
     for i in range(len(e.live)):
         shown, clicks, expected, count = 0.0, 0.0, 0.0, 0
-        for k in range(width):
+        for k in range(e.live.shape[1]):
             if e.live[i, k]:
                 count += 1
                 shown += e.impressions[i, k]
                 clicks += e.clicks[i, k]
                 expected += e.impressions[i, k] * math.exp(e.prior_mean[i, k])
         m = (clicks + PSEUDO_CLICKS) / (expected + PSEUDO_CLICKS / base_rate)
-        best, best_loose, best_index, chi = -1e9, -1e9, -1e9, 0.0
-        for k in range(width):
-            if not e.live[i, k]:
-                continue
-            s, ratio = float(e.clicks[i, k]), math.exp(e.prior_mean[i, k])
-            worth = 1.0 / max(e.prior_sd[i, k], 1e-3) ** 2
-            x = seen[k] = e.impressions[i, k] * m
-            mean[k] = math.log((ratio * worth + s) / (worth + x))
-            loose[k] = math.log((0.25 * ratio * worth + s) / (0.25 * worth + x))
-            sd[k] = 1.0 / math.sqrt(worth + x)
-            index[k] = _index(float(e.impressions[i, k]), s, float(elapsed[i]), m, ratio)
-            chi += (s - x * ratio) ** 2 / (x * ratio + 1.0)
-            best, best_loose = max(best, mean[k]), max(best_loose, loose[k])
-            best_index = max(best_index, index[k])
-        for k in range(width):
-            if not e.live[i, k]:
-                continue
-            other, other_sd = mean[k], sd[k]
-            highest = -1e9
-            for j in range(width):
-                if e.live[i, j] and j != k and mean[j] > highest:
-                    highest = other = mean[j]
-                    other_sd = sd[j]
-            row = arms[i, k]
-            row[0], row[1] = 5.0 * e.prior_mean[i, k], 5.0 * e.prior_sd[i, k] - 1.0
-            row[2], row[3] = math.log1p(seen[k]) - 1.0, math.log1p(float(e.clicks[i, k])) - 1.0
-            row[4], row[5] = 5.0 * (mean[k] - best), 3.0 * (loose[k] - best_loose)
-            row[6] = 5.0 * sd[k]
-            row[7] = min(max((mean[k] - other) / math.sqrt(sd[k] ** 2 + other_sd**2), -5.0), 5.0)
-            row[8] = math.log((e.clicks[i, k] + 0.5) / (seen[k] + 0.5))
-            row[9] = e.impressions[i, k] / max(shown, 1.0) * count - 1.0
-            row[10] = max(2.0 * (index[k] - best_index), -5.0)
-            row[11] = 5.0 * mean[k]
-            row[12] = math.exp(10.0 * (index[k] - best_index))
-            row[13] = 1.0 if e.impressions[i, k] > 0 else 0.0
-            for f in range(14):
-                row[f] = _clip(row[f])
+        chi = _believe(e, i, float(elapsed[i]), m, belief)
+        for k in range(e.live.shape[1]):
+            if e.live[i, k]:
+                share = e.impressions[i, k] / max(shown, 1.0) * count
+                _tell(e, i, k, share, belief, arms[i, k])
         left = 1.0 - elapsed[i] / horizon[i]
         each = horizon[i] * m / count
         told = tests[i]
@@ -159,3 +127,48 @@ def describe(
         told[6], told[7] = math.log1p(chi) - 1.0, math.log1p((1.0 - left) * each) - 1.0
         for f in range(8):
             told[f] = _clip(told[f])
+
+
+@compiled
+def _believe(e: Evidence, i: int, elapsed: float, m: float, belief: Array) -> float:
+    """Fill `belief` (5, K) for test i; the chi-square of its clicks around what the prior predicts."""
+    chi = 0.0
+    for k in range(e.live.shape[1]):
+        if e.live[i, k]:
+            s, ratio = float(e.clicks[i, k]), math.exp(e.prior_mean[i, k])
+            worth = 1.0 / max(e.prior_sd[i, k], 1e-3) ** 2
+            x = e.impressions[i, k] * m
+            belief[0, k] = x
+            belief[1, k] = math.log((ratio * worth + s) / (worth + x))
+            belief[2, k] = math.log((0.25 * ratio * worth + s) / (0.25 * worth + x))
+            belief[3, k] = 1.0 / math.sqrt(worth + x)
+            belief[4, k] = _index(float(e.impressions[i, k]), s, elapsed, m, ratio)
+            chi += (s - x * ratio) ** 2 / (x * ratio + 1.0)
+    return chi
+
+
+@compiled
+def _tell(e: Evidence, i: int, k: int, share: float, belief: Array, row: Floats) -> None:
+    """Fill the features of arm k of test i from the beliefs about all arms."""
+    best, loose, index = -1e9, -1e9, -1e9
+    other, other_sd = -1e9, 1.0
+    for j in range(e.live.shape[1]):
+        if e.live[i, j]:
+            best, loose, index = max(best, belief[1, j]), max(loose, belief[2, j]), max(index, belief[4, j])
+            if j != k and belief[1, j] > other:
+                other, other_sd = belief[1, j], belief[3, j]
+    x, mean, sd = belief[0, k], belief[1, k], belief[3, k]
+    clicks = float(e.clicks[i, k])
+    row[0], row[1] = 5.0 * e.prior_mean[i, k], 5.0 * e.prior_sd[i, k] - 1.0
+    row[2], row[3] = math.log1p(x) - 1.0, math.log1p(clicks) - 1.0
+    row[4], row[5] = 5.0 * (mean - best), 3.0 * (belief[2, k] - loose)
+    row[6] = 5.0 * sd
+    row[7] = min(max((mean - other) / math.sqrt(sd**2 + other_sd**2), -5.0), 5.0)
+    row[8] = math.log((clicks + 0.5) / (x + 0.5))
+    row[9] = share - 1.0
+    row[10] = max(2.0 * (belief[4, k] - index), -5.0)
+    row[11] = 5.0 * mean
+    row[12] = math.exp(10.0 * (belief[4, k] - index))
+    row[13] = 1.0 if e.impressions[i, k] > 0 else 0.0
+    for f in range(14):
+        row[f] = _clip(row[f])
