@@ -144,9 +144,9 @@ class AllocationNetwork:
         b, k, r = arms.shape
         live = np.flatnonzero(available)
         rows = ((arms.reshape(-1, r)[live] - self.record_mean) / self.record_sd) @ self.fuse + self.fuse_bias
-        hidden: NDArray[Any] = _relu(_norm(rows, self.fuse_gain, self.fuse_offset))
+        hidden: Any = _relu(_norm(rows, self.fuse_gain, self.fuse_offset))
         context = (tests - self.context_mean) / self.context_sd
-        audience = context @ self.audience + self.audience_bias
+        audience: Any = context @ self.audience + self.audience_bias
         audience = _relu(_norm(audience, self.audience_gain, self.audience_offset))
         gamma, beta = np.split(audience @ self.film + self.film_bias, 2, axis=1)
         test = live // k

@@ -20,7 +20,7 @@ __all__ = ["ROUNDS", "STAGES", "AllocationConfig", "environment_of", "train_allo
 
 ROUNDS = 120
 """Of learning, by default."""
-STAGES = 50
+STAGES = 25
 """Steps of an episode; each sends that part of the traffic to one arm."""
 
 
@@ -42,15 +42,15 @@ class AllocationConfig:
     predicted_sd: tuple[float, float] = (0.06, 0.16)
     unpredicted: float = 0.25
     impressions_per_arm: tuple[float, float] = (45.0, 1100.0)
-    environments: int = 1024
+    environments: int = 2048
     learning: ParallelConfig = field(
         default_factory=lambda: ParallelConfig(
-            steps=ROUNDS * 1024 * STAGES,
+            steps=ROUNDS * 2048 * STAGES,
             rollout=STAGES,
             epochs=2,
             minibatch=2048,
             discount=1.0,
-            trace=0.9,
+            trace=1.0,
             learning_rate=1e-3,
             weight_decay=1e-4,
             clip_norm=5.0,

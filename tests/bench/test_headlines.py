@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multimodal_dql.bench.headlines import bench_headlines, ceiling, leak_demonstration, tf_idf_scores
+from multimodal_dql.bench.headline_words import leak_demonstration, tf_idf_scores
+from multimodal_dql.bench.headlines import bench_headlines, ceiling, sampled
 from multimodal_dql.datasets.ab_tests import component_folds
 from multimodal_dql.prior.blocks import BlockSettings
 from multimodal_dql.prior.metrics import pair_correct, pairs_of
+from multimodal_dql.prior.split import LeakError
 from tests.prior.planted import make_tests
 
 
@@ -60,22 +62,69 @@ def test_the_ceiling_is_below_1_because_winners_are_partly_luck() -> None:
     assert 0.6 < found["pairs_all"] < found["pairs_significant"] <= 1.0
 
 
-@pytest.mark.slow
-def test_the_bench_reports_every_figure(tmp_path: Path) -> None:
-    tests = worded(40, [("plain", 0.0), ("bold", 0.3), ("wild", 0.6)], 4)
-    path = tmp_path / "tests.csv"
+def test_a_sample_takes_whole_components() -> None:
+    tests = worded(90, [("plain", 0.0)], 5)
+    linked = replace(tests, component=np.arange(90) // 3)
+    part = sampled(linked, 20, 1)
+    assert part.G == 21
+    assert all(count == 3 for count in np.unique(part.component, return_counts=True)[1])
+    assert sampled(linked, 20, 1).test_ids == part.test_ids != sampled(linked, 20, 2).test_ids
+
+
+def written(path: Path, seed: int, tests: int = 60) -> Path:
+    made = worded(tests, [("plain", 0.0), ("bold", 0.3), ("wild", 0.6)], seed)
     with path.open("w", encoding="utf-8", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(["test", "variant", "impressions", "clicks", "headline", "created"])
-        for a in range(tests.A):
-            g = tests.test[a]
+        for a in range(made.A):
+            g = made.test[a]
             day = f"2020-01-{1 + g % 28:02d}"
-            rows.writerow([g, a, tests.impressions[a], tests.clicks[a], tests.headlines[a], day])
-    small = BlockSettings(words=20, topics=0)
-    found = bench_headlines(path, repeats=1, draws=1, settings=small, cache=tmp_path / "cache")
+            headline = f"{made.headlines[a]} of{seed}"
+            rows.writerow([f"{seed}-{g}", a, made.impressions[a], made.clicks[a], headline, day])
+    return path
+
+
+SMALL = BlockSettings(words=20, topics=0)
+
+
+@pytest.mark.slow
+def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> None:
+    path, run, cache = written(tmp_path / "tests.csv", 4), tmp_path / "run", tmp_path / "cache"
+    asked = {"repeats": 1, "draws": 1, "seeds": 1, "rounds": 1, "settings": SMALL, "run": run, "cache": cache}
+    found = bench_headlines(path, **asked)
     assert {"pairs_all", "pairs_significant", "top1", "top1_random", "ceiling", "intervals"} <= set(found)
     assert set(found["baselines"]) == {"tfidf", "ridge_use", "ridge_minilm", "ridge_both"}
     assert set(found["ceiling"]) == {"pairs_all", "pairs_significant", "top1"}
     assert found["pairs_significant"] > 0.7
-    assert found["time_split"]["tests"] + found["time_split"]["train_tests"] == 40
+    assert found["time_split"]["tests"] + found["time_split"]["train_tests"] == 60
     assert found["protocol"]["repeats"] == 1
+    policies = {"dqn", "prior", "ucb", "ts", "ec", "lola", "eb_ucb"}
+    for name in ("allocation", "shrunk"):
+        assert set(found[name]) == {"50", "100", "200", "400", "600", "800", "1000"}
+        for tau, row in found[name].items():
+            assert set(row["oracle_gap_share"]) == policies
+            assert policies <= set(row)
+            assert max(row[p] for p in policies) <= row["oracle"]
+            low, high = found["intervals"][name][tau]["oracle_gap_share"]["lola"]
+            assert low <= row["oracle_gap_share"]["lola"] <= high
+    assert set(found["ablation"]["400"]) == {
+        *("everything", "no_content_prior", "no_learned_allocation", "neither"),
+        *("ridge_use", "ridge_minilm"),
+    }
+    assert found["protocol"]["reused"] == []
+    again = bench_headlines(path, **asked)
+    assert set(again["protocol"]["reused"]) >= {"allocation-0", "allocation-1", "predictions-prior"}
+    for name in ("allocation", "shrunk", "pairs_all", "baselines", "ablation"):
+        assert again[name] == found[name]
+
+
+@pytest.mark.slow
+def test_other_tests_are_measured_with_what_was_learned_here(tmp_path: Path) -> None:
+    path, other = written(tmp_path / "tests.csv", 4), written(tmp_path / "other.csv", 5, 30)
+    cache, asked = tmp_path / "cache", {"draws": 1, "seeds": 1, "rounds": 1, "settings": SMALL}
+    found = bench_headlines(path, test=other, cache=cache, **asked)
+    assert found["tests"] == 30
+    assert found["pairs_significant"] > 0.7
+    assert "leak" not in found
+    with pytest.raises(LeakError):
+        bench_headlines(path, test=path, cache=cache, **asked)

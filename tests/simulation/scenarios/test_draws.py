@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from multimodal_dql.simulation.scenarios.draws import (
     category,
+    chi_square,
     click_count,
     heavy_tailed,
     log_uniform,
@@ -75,6 +76,15 @@ def test_heavy_tails_are_those_of_t() -> None:
     draws = np.array([heavy_tailed(u, v, 4.4) for u, v in rng.random((4000, 2))])
     scale = np.sqrt((4.4 - 2) / 4.4)
     assert kstest(draws / scale, t(4.4).cdf).statistic < 2.23 / np.sqrt(4000)
+
+
+@pytest.mark.parametrize("df", [2.5, 4.7, 30.0])
+def test_chi_squares_are_those_of_the_law(df: float) -> None:
+    """Kolmogorov-Smirnov below the 1-in-10,000 bound, 2.23 / sqrt(n)."""
+    from scipy.stats import chi2, kstest
+
+    draws = np.array([chi_square(df, 3, episode, 1, 0) for episode in range(4000)])
+    assert kstest(draws, chi2(df).cdf).statistic < 2.23 / np.sqrt(4000)
 
 
 def test_a_prior_has_the_correlation_it_was_given_and_is_calibrated() -> None:
