@@ -101,13 +101,13 @@ def test_score_of_a_catalogue_in_the_order_of_the_file(fitted: tuple[Path, dict]
 CATALOGUE = """item_id,variant_id,caption,impressions,clicks
 故事,a,They keep tea in a box.,0,0
 故事,b,Who keeps tea in a box?,0,0
-s2,a,Who keeps maps in a box?,20000,200
-s2,b,They keep maps in a box.,20000,600
+s2,a,Who keeps maps in a box?,2000000,20000
+s2,b,They keep maps in a box.,2000000,60000
 """
 
 
 def test_rank_by_past_tests_alone(fitted: tuple[Path, dict], tmp_path: Path) -> None:
-    """A question is expected to do better; where 40,000 impressions say otherwise, they win."""
+    """A question is expected to do better; where four million impressions say otherwise, they win."""
     from multimodal_dql.cli import app as everything
 
     path, out = tmp_path / "目录.csv", tmp_path / "page"
