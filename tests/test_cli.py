@@ -93,7 +93,7 @@ def test_json_survives_any_terminal(cache: Path, encoding: str) -> None:
         (("train", "CATALOGUE", "--learning-rate", "nan"), "'--learning-rate'"),
         (("train", "CATALOGUE", "--discount", "1"), "'--discount'"),
         (("train", "CATALOGUE", "--seed", "-1"), "'--seed'"),
-        (("rank", "CATALOGUE"), "'--agent'"),
+        (("rank", "CATALOGUE"), "--agent RUN"),
         (("rank", "CATALOGUE", "--agent", "no-such-run"), "is not a run directory"),
         (("simulate", "CATALOGUE", "--agent", "no-such-run"), "is not a run directory"),
         (("train", "CATALOGUE", "--value-loss", "huber"), "no value_loss called 'huber'"),
