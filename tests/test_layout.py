@@ -18,6 +18,7 @@ LAYERS = (
     "errors",
     "fonts",
     "run_file",
+    "pair_file",
     "datasets",
     "encoders",
     "features",

@@ -6,31 +6,31 @@ JSON carries the SHA-256 of the arrays. What is read predicts bit for bit as wha
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from multimodal_dql.errors import RunError
+from multimodal_dql.pair_file import Kind, read_pair, write_pair
 from multimodal_dql.prior.blocks import Blocks, Topics
 from multimodal_dql.prior.model import ContentPrior
 from multimodal_dql.prior.ridge import Hyperparameters, Posterior
 from multimodal_dql.prior.style import STYLE_NAMES
-from multimodal_dql.run_file import read_file
 
 __all__ = ["ARRAYS_NAME", "FILE_NAME", "read_prior", "write_prior"]
 
-FILE_NAME = "prior.json"
-ARRAYS_NAME = "prior.safetensors"
+KIND = Kind(
+    "prior",
+    "content prior",
+    "内容先验",
+    "fit it again: multimodal-dql prior fit TESTS --out RUN",
+    "请重新拟合：multimodal-dql prior fit TESTS --out RUN",
+)
+FILE_NAME, ARRAYS_NAME = KIND.facts, KIND.arrays
 _FORMAT = "multimodal-dql prior 1"
 _MOST_COLUMNS = 16_384
-_MAX_JSON_BYTES = 8 << 20
-_CURE = "fit it again: multimodal-dql prior fit TESTS --out RUN"
-_CURE_ZH = "请重新拟合：multimodal-dql prior fit TESTS --out RUN"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -58,80 +58,30 @@ class _File(BaseModel):
 
 def write_prior(prior: ContentPrior, folder: Path) -> tuple[Path, Path]:
     """Write both files to `folder`, each atomically; their paths. Raises OutputError."""
-    from safetensors.numpy import save
-
-    from multimodal_dql.encoders.sources import atomic_write
-    from multimodal_dql.errors import OutputError
-
-    data = save({name: np.ascontiguousarray(array) for name, array in _arrays(prior).items()})
     blocks = prior.blocks
-    text = json.dumps(
-        {
-            "format": _FORMAT,
-            "arrays_sha256": hashlib.sha256(data).hexdigest(),
-            "encoders": list(blocks.encoders),
-            "fingerprints": prior.fingerprints,
-            "dims": {name: int((_of_block(prior, name)).sum()) for name in blocks.encoders},
-            "blocks": list(blocks.scales),
-            "scales": [float(scale) for scale in blocks.scales.values()],
-            "vocabulary": list(blocks.vocabulary),
-            "style_names": list(STYLE_NAMES) if len(blocks.style_mean) else [],
-            "tau": prior.hyper.tau,
-            "log_s": prior.hyper.log_s.tolist(),
-            "nll": prior.hyper.nll,
-            "overdispersion": prior.overdispersion,
-            "shrink": prior.shrink,
-            "sd_factor": prior.sd_factor,
-            "facts": prior.facts,
-        },
-        ensure_ascii=False,
-        indent=1,
-        allow_nan=False,
-    )
-    paths = (folder / FILE_NAME, folder / ARRAYS_NAME)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # The arrays first: a reader that comes between finds a hash that does not fit, never a wrong prior.
-        for path, content in zip(reversed(paths), (data, (text + "\n").encode("utf-8")), strict=True):
-            with atomic_write(path) as out:
-                out.write(content)
-    except OSError as error:
-        raise OutputError(path=folder, reason=error.strerror or str(error)) from error
-    return paths
+    facts = {
+        "format": _FORMAT,
+        "encoders": list(blocks.encoders),
+        "fingerprints": prior.fingerprints,
+        "dims": {name: int((_of_block(prior, name)).sum()) for name in blocks.encoders},
+        "blocks": list(blocks.scales),
+        "scales": [float(scale) for scale in blocks.scales.values()],
+        "vocabulary": list(blocks.vocabulary),
+        "style_names": list(STYLE_NAMES) if len(blocks.style_mean) else [],
+        "tau": prior.hyper.tau,
+        "log_s": prior.hyper.log_s.tolist(),
+        "nll": prior.hyper.nll,
+        "overdispersion": prior.overdispersion,
+        "shrink": prior.shrink,
+        "sd_factor": prior.sd_factor,
+        "facts": prior.facts,
+    }
+    return write_pair(KIND, folder, facts, _arrays(prior))
 
 
 def read_prior(run: Path) -> ContentPrior:
     """The prior in a run directory. Raises `RunError` with the cure for anything that is no whole prior."""
-    if not (run / FILE_NAME).is_file():
-        raise RunError(
-            path=run,
-            detail=f"there is no content prior ({FILE_NAME}); {_CURE}",
-            detail_zh=f"没有内容先验（{FILE_NAME}）；{_CURE_ZH}",
-        )
-    try:
-        text = read_file(run / FILE_NAME)
-        if len(text) > _MAX_JSON_BYTES:
-            raise ValueError("prior.json is larger than 8 MB")
-        file = _File.model_validate(json.loads(text))
-        data = read_file(run / ARRAYS_NAME)
-        if hashlib.sha256(data).hexdigest() != file.arrays_sha256:
-            raise ValueError(f"{ARRAYS_NAME} is not the one it was written with")
-        return _prior(file, _loaded(data))
-    except OSError as error:
-        why = error.strerror or str(error)
-    except ValidationError as error:
-        found = error.errors()[0]
-        why = f"{'.'.join(str(part) for part in found['loc'][:3])}: {found['msg']}"
-    except RecursionError:
-        why = "it is nested too deeply"
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        why = str(error)
-    why = "".join(c if c.isprintable() else "?" for c in why)[:160]
-    raise RunError(
-        path=run / FILE_NAME,
-        detail=f"is not a whole content prior ({why}); {_CURE}",
-        detail_zh=f"不是完整的内容先验（{why}）；{_CURE_ZH}",
-    )
+    return read_pair(KIND, run, lambda facts, arrays: _prior(_File.model_validate(facts), arrays))
 
 
 def _of_block(prior: ContentPrior, name: str) -> NDArray[np.bool_]:
@@ -154,20 +104,6 @@ def _arrays(prior: ContentPrior) -> dict[str, NDArray[Any]]:
         for part in ("mean", "directions", "deviations"):
             out[f"topic:{name}:{part}"] = getattr(topics, part)
     return out
-
-
-def _loaded(data: bytes) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays = load(data)
-    except SafetensorError as error:
-        raise ValueError(f"{ARRAYS_NAME}: {error}") from error
-    for name, array in arrays.items():
-        if array.dtype not in (np.float32, np.float64, np.int64) or not np.isfinite(array).all():
-            raise ValueError(f"{name[:60]} holds what is no finite number")
-    return dict(arrays)
 
 
 def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
