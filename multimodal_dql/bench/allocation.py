@@ -232,10 +232,15 @@ def _packed(array: Float, truth: Truth, tests: Int, k: int) -> Float:
     return np.asarray(array[~np.isnan(truth.rates[0][tests])].reshape(len(tests), k))
 
 
-def tuned(truth: Truth, make: Callable[[float], Callable[[], Policy]], grid: Sequence[float]) -> float:
+def tuned(
+    truth: Truth,
+    make: Callable[[float], Callable[[], Policy]],
+    grid: Sequence[float],
+    taus: Sequence[int] = TAUS,
+) -> float:
     """The value of `grid` that earns most over all horizons."""
     seeds = range(SETTLED)
-    earned = [sum(gap_share(truth, replay(make(z), truth, tau, seeds), seeds) for tau in TAUS) for z in grid]
+    earned = [sum(gap_share(truth, replay(make(z), truth, tau, seeds), seeds) for tau in taus) for z in grid]
     return float(grid[int(np.argmax(earned))])
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from multimodal_dql.allocation.training import ROUNDS, AllocationConfig
 from multimodal_dql.bench.allocation import (
+    TAUS,
     UCB_Z,
     UPDATES,
     allocation_table,
@@ -68,6 +69,7 @@ def bench_headlines(
     rounds: int = ROUNDS,
     seed: int = 0,
     draws: int = 5,
+    taus: Sequence[int] = TAUS,
     settings: BlockSettings | None = None,
     cache: Path | None = None,
     progress: Callable[[str], None] | None = None,
@@ -87,6 +89,7 @@ def bench_headlines(
         rounds: of learning the allocation.
         seed: of folds and bootstraps.
         draws: simulated copies of the tests behind the ceiling.
+        taus: impressions an arm of the replays.
         settings: blocks of the prior.
         cache: folder of the embeddings.
         progress: called with what comes next.
@@ -110,7 +113,7 @@ def bench_headlines(
             "time_split": _by_time(tests, contents, settings, seed),
             "leak": leak_demonstration(tests, pairs_of(tests), seed),
         }
-    out |= _allocation(case, range(seeds), seed, say)
+    out |= _allocation(case, range(seeds), taus, seed, say)
     return {
         **out,
         "protocol": {
@@ -155,7 +158,9 @@ def _prediction(case: Case, seed: int, draws: int) -> dict[str, Any]:
     }
 
 
-def _allocation(case: Case, seeds: Sequence[int], seed: int, say: Callable[[str], None]) -> dict[str, Any]:
+def _allocation(
+    case: Case, seeds: Sequence[int], taus: Sequence[int], seed: int, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Both truths, what the parts add, and the intervals."""
     tests = case.tests
     truths = {
@@ -164,7 +169,7 @@ def _allocation(case: Case, seeds: Sequence[int], seed: int, say: Callable[[str]
     }
     say("widths of the baselines")
     widths = {
-        name: tuned(truths["allocation"], lambda z, n=name: lambda: make_policy(f"{n}:z={z}"), UCB_Z)  # type: ignore[misc]
+        name: tuned(truths["allocation"], lambda z, n=name: lambda: make_policy(f"{n}:z={z}"), UCB_Z, taus)  # type: ignore[misc]
         for name in ("ucb", "lola")
     }
     out: dict[str, Any] = {"widths": widths, "intervals": {}}
@@ -173,19 +178,22 @@ def _allocation(case: Case, seeds: Sequence[int], seed: int, say: Callable[[str]
             truth,
             case.learned,
             seeds,
+            taus=taus,
             settings=widths,
             progress=lambda who, tau, name=name: say(f"{name} {who} {tau}"),  # type: ignore[misc]
         )
     say("parts")
-    out["ablation"] = _ablation(case, seeds[: max(len(seeds) // 4, 1)], widths)
+    out["ablation"] = _ablation(case, seeds[: max(len(seeds) // 4, 1)], taus, widths)
     return out
 
 
-def _ablation(case: Case, seeds: Sequence[int], widths: Mapping[str, float]) -> dict[str, Any]:
+def _ablation(
+    case: Case, seeds: Sequence[int], taus: Sequence[int], widths: Mapping[str, float]
+) -> dict[str, Any]:
     """Shares of the gap on observed rates without the content prior, the learned allocation, an encoder."""
     truth = case.truth(observed_truth(case.tests))
     found: dict[str, dict[str, float]] = {}
-    for tau in ABLATION_TAUS:
+    for tau in (t for t in ABLATION_TAUS if t in taus):
         lola = replay(lambda: make_policy(f"lola:z={widths['lola']}"), truth, tau, seeds)
         rates = {
             "everything": by_fold(truth, case.learned, tau, seeds),

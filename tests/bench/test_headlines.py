@@ -121,7 +121,7 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_other_tests_are_measured_with_what_was_learned_here(tmp_path: Path) -> None:
     path, other = written(tmp_path / "tests.csv", 4), written(tmp_path / "other.csv", 5, 30)
-    cache, asked = tmp_path / "cache", {"draws": 1, "seeds": 1, "rounds": 1, "settings": SMALL}
+    cache, asked = tmp_path / "cache", {"draws": 1, "seeds": 1, "rounds": 1, "taus": (50,), "settings": SMALL}
     found = bench_headlines(path, test=other, cache=cache, **asked)
     assert found["tests"] == 30
     assert found["pairs_significant"] > 0.7
