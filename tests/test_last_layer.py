@@ -66,6 +66,26 @@ def test_what_explains_nothing_fades_and_the_rest_is_found() -> None:
     assert found.scale[0] / found.shape[0] == pytest.approx(0.09, rel=0.2)
 
 
+def test_what_weighs_nothing_is_not_heard() -> None:
+    """A third variant whose worth was counted on hardly anything, and says the opposite: the other two decide.
+
+    Two stories of two variants, features +-.5 and worth 3 times that: slope 3 (nearly flat prior). Half a weight on
+    both sides of a story halves its part of the sums: slopes 3 and 1 at weights 1 and 1/2 give 7 / 3.
+    """
+    x = np.array([[0.5], [-0.5], [5.0], [0.5], [-0.5]])
+    y, story = np.array([1.5, -1.5, -99.0, 1.5, -1.5]), np.array([0, 0, 0, 1, 1])
+    deaf = fit_regression(Rows(x, y, story, np.array([1.0, 1.0, 1e-12, 1.0, 1.0])))
+    without = fit_regression(Rows(x, y, story).of(np.arange(5) != 2))
+    np.testing.assert_allclose(deaf.mean, without.mean, rtol=1e-6)
+    np.testing.assert_allclose(deaf.mean, 3.0, atol=0.05)
+    heard = fit_regression(Rows(x, y, story))
+    assert heard.mean[0, 0] < -10
+    two = Rows(
+        x[[0, 1, 3, 4]], np.array([1.5, -1.5, 0.5, -0.5]), np.array([0, 0, 1, 1]), np.array([1, 1, 0.5, 0.5])
+    )
+    np.testing.assert_allclose(fit_regression(two).mean, 7 / 3, atol=0.05)
+
+
 def test_a_posterior_never_sees_its_fold() -> None:
     x, y = draw(1, 30)
     fold = np.arange(30) % 3

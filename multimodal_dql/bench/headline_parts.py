@@ -53,7 +53,7 @@ LINEAR = BlockSettings(style=False, words=0, topics=0)
 class Kept:
     """A folder of things learned, by name and by what they were learned from; None keeps nothing.
 
-    What was learned from other tests, or with other settings, is learned anew and replaces it.
+    What was learned from other tests, or with other settings, stays beside it and is not used.
     """
 
     folder: Path | None
@@ -122,7 +122,7 @@ def predictions(
         found = cross_validate(tests, contents, settings, folds=FOLDS, repeats=repeats, seed=seed)
         return asdict(found)
 
-    return CrossValidated(**kept.arrays(f"predictions-{name}", make))
+    return CrossValidated(**kept.arrays(f"predictions-{name}-{repeats}", make))
 
 
 def crossfitted_allocation(

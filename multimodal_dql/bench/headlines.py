@@ -29,6 +29,7 @@ from multimodal_dql.bench.allocation import (
 from multimodal_dql.bench.headline_parts import Case, Kept, Learning
 from multimodal_dql.bench.headline_words import FOLDS, leak_demonstration
 from multimodal_dql.datasets.ab_tests import ABTests, read_ab_tests
+from multimodal_dql.encoders.registry import encoder_info
 from multimodal_dql.policies.registry import make_policy
 from multimodal_dql.prior import (
     BlockSettings,
@@ -83,7 +84,7 @@ def bench_headlines(
         path: A/B tests to learn from (`read_ab_tests`).
         test: other tests, to measure on; `LeakError` if they share a test or a headline with `path`.
         run: folder that keeps what was learned, and gives it back when asked for the same again.
-        quick: 300 sampled tests, one repeat, few seeds, and little learning unless `run` has it.
+        quick: 300 sampled tests, one repeat, few seeds, little learning; `run` keeps that apart from the whole.
         repeats: of the five-fold cross-validation.
         seeds: of the replays.
         rounds: of learning the allocation.
@@ -100,8 +101,9 @@ def bench_headlines(
     if quick:
         tests = sampled(tests, QUICK_TESTS, seed)
         repeats, seeds, rounds = 1, min(seeds, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
-    kept = Kept.of(run, tests, seed=seed, repeats=repeats, rounds=rounds, blocks=repr(settings))
     config = AllocationConfig().of_rounds(rounds)
+    prints = [encoder_info(name).fingerprint for name in ENCODERS]
+    kept = Kept.of(run, tests, seed=seed, encoders=prints, blocks=repr(settings), allocation=repr(config))
     say("embeddings")
     contents = headline_contents(tests, ENCODERS, cache=cache)
     learn = Learning(tests, contents, settings, config, repeats, seed, kept, say)

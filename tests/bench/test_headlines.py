@@ -113,7 +113,7 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
     }
     assert found["protocol"]["reused"] == []
     again = bench_headlines(path, **asked)
-    assert set(again["protocol"]["reused"]) >= {"allocation-0", "allocation-1", "predictions-prior"}
+    assert set(again["protocol"]["reused"]) >= {"allocation-0", "allocation-1", "predictions-prior-1"}
     for name in ("allocation", "shrunk", "pairs_all", "baselines", "ablation"):
         assert again[name] == found[name]
 
