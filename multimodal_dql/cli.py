@@ -22,6 +22,7 @@ from multimodal_dql.commands.options import (
     SeedOpt,
     StrictOpt,
 )
+from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.power import power
 from multimodal_dql.commands.rank import rank_with_agent, rank_with_prior
 from multimodal_dql.commands.simulate import simulate
@@ -203,6 +204,7 @@ def rank(
 app.command()(train)
 app.command()(simulate)
 app.command()(power)
+app.command()(evaluate)
 app.add_typer(engagement.app, name="engagement")
 app.add_typer(prior.app, name="prior")
 app.add_typer(allocation.app, name="allocation")

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.agent import Agent
+from multimodal_dql.datasets.events.ids import hash_texts
+from multimodal_dql.evaluation.ope.decisions import mixed
 from multimodal_dql.log_columns import contexts
 from multimodal_dql.simulation.audience import CONTEXT
 from multimodal_dql.state import RECORD_WIDTH, Candidates, Counts, State, record_features
@@ -27,6 +28,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
+
+NAMED = 100_000
+"""Variants whose names are kept, so that the memory does not grow with the log."""
+
+
+def within(item: Keys, variant: Keys) -> Keys:
+    """Keys of variants within their stories: the same text may name variants of several stories."""
+    return mixed(item) ^ variant
 
 
 @dataclass(frozen=True)
@@ -63,9 +72,9 @@ class KnownVariants:
     def __init__(self, item_ids: Sequence[str], variant_ids: Sequence[Sequence[str]], candidates: Candidates) -> None:
         import pyarrow as pa
 
-        items = text_keys(pa.array(list(item_ids), pa.string()))
+        items = hash_texts(pa.array(list(item_ids), pa.string()))
         story = np.repeat(np.arange(len(item_ids)), [len(of) for of in variant_ids])
-        variants = text_keys(pa.array([v for of in variant_ids for v in of], pa.string()))
+        variants = hash_texts(pa.array([v for of in variant_ids for v in of], pa.string()))
         slot = np.concatenate([np.arange(len(of)) for of in variant_ids])
         keys = within(items[story], variants)
         order = np.argsort(keys)
@@ -93,11 +102,13 @@ class LogStates:
 
     Attributes:
         left_out: decisions that could not be used so far, by reason.
+        names: (item_id, variant_id) of the first `NAMED` keys.
     """
 
     def __init__(self, reward: str, known: KnownVariants | None = None, base_rate: float = 0.05) -> None:
         self.reward, self.known, self.base_rate = reward, known, base_rate
         self.left_out: Counter[str] = Counter()
+        self.names: dict[int, tuple[str, str]] = {}
 
     @classmethod
     def columns(cls, reward: str) -> tuple[str, ...]:
@@ -109,14 +120,15 @@ class LogStates:
         """A `pyarrow.Table` of rows that passed the checks of `multimodal_dql.datasets.events`."""
         lists = table["candidates"].combine_chunks()
         sizes = np.diff(lists.offsets.to_numpy()).astype(np.int64)
-        item = text_keys(table["item_id"].combine_chunks())
-        names = text_keys(lists.flatten())
+        item = hash_texts(table["item_id"].combine_chunks())
+        names = hash_texts(lists.flatten())
         row, slot = _places(sizes)
+        self._name(table["item_id"], lists.flatten(), row, within(item[row], names))
         shape = (len(sizes), max(int(sizes.max(initial=1)), 1))
         free = np.arange(shape[1]) < sizes[:, None]
         keys = np.zeros(shape, np.uint64)
         keys[row, slot] = within(item[row], names)
-        action = (keys == within(item, text_keys(table["action"].combine_chunks()))[:, None]) & free
+        action = (keys == within(item, hash_texts(table["action"].combine_chunks()))[:, None]) & free
         reward, priced = self._rewards(table)
         content, good = self._content(item, keys, free)
         context, told = self._context(table)
@@ -184,6 +196,13 @@ class LogStates:
         impressions = np.maximum(out[0], out[1])
         return Counts(impressions, out[1], impressions.sum(axis=1).astype(np.float64), np.full(shape[0], np.inf))
 
+    def _name(self, items: Any, variants: Any, row: Ints, keys: Keys) -> None:
+        found, first = np.unique(keys, return_index=True)
+        new = [i for i, key in enumerate(found.tolist()) if key not in self.names]
+        at = first[new[: max(NAMED - len(self.names), 0)]]
+        texts = zip(items.take(row[at]).to_pylist(), variants.take(at).to_pylist(), strict=True)
+        self.names.update(zip(keys[at].tolist(), texts, strict=True))
+
     def _used(self, conditions: dict[str, Bools]) -> Bools:
         """Decisions that meet all conditions; the others are counted by the first that they fail."""
         rest = np.ones(len(next(iter(conditions.values()))), np.bool_)
@@ -221,12 +240,12 @@ def _found(sorted_keys: Keys, values: Ints, keys: Keys) -> Ints:
 
 def _units(table: Any) -> Keys:
     """Keys of sessions; a decision without one is a unit of its own."""
-    own = text_keys(table["event_id"].combine_chunks())
+    own = hash_texts(table["event_id"].combine_chunks())
     if "session_id" not in table.column_names:
         return own
     session = table["session_id"].combine_chunks()
     absent = session.is_null().to_numpy(zero_copy_only=False)
-    return np.where(absent, own, text_keys(session))
+    return np.where(absent, own, hash_texts(session))
 
 
 def _seconds(table: Any) -> Floats:

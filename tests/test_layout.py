@@ -54,6 +54,8 @@ LAYERS = (
     "transitions",
     "experience",
     "log_columns",
+    "log_states",
+    "log_evaluation",
     "logged",
     "learner",
     "probe",
