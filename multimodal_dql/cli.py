@@ -12,6 +12,7 @@ import typer
 
 from multimodal_dql.commands import allocation, bench_agent, datasets, encoders, engagement, prior
 from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed, write_json
+from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
     CatalogueArg,
@@ -22,7 +23,6 @@ from multimodal_dql.commands.options import (
     SeedOpt,
     StrictOpt,
 )
-from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.power import power
 from multimodal_dql.commands.rank import rank_with_agent, rank_with_prior
 from multimodal_dql.commands.simulate import simulate

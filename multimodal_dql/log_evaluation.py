@@ -1,7 +1,7 @@
 """What policies would have earned on a log: two passes over it, one result.
 
-The first pass fits a reward model (`RewardModel`), the second gives every policy the same decisions. What a policy would
-do is asked of it decision by decision, told what the log says was known then; nothing of what came of it is told.
+The first pass fits a reward model (`RewardModel`), the second gives every policy the same decisions. A policy is asked
+decision by decision, and told what the log says was known then; nothing of what came of it is told.
 
 Shape letters: ``B`` decisions, ``K`` candidates.
 """
@@ -232,7 +232,7 @@ def evaluate_log(
         logged.update(as_logged)
         own.add(batch, as_logged)
         for name, policy in policies.items():
-            target = check_probabilities(policy, policy.probabilities(batch.state), batch.state)
+            target = check_probabilities(policy, batch.state)
             seen[name].add(
                 batch,
                 Decisions(batch.unit, batch.reward, batch.action, batch.propensity, target, predicted),
@@ -346,8 +346,9 @@ class _Periods:
         with np.errstate(invalid="ignore"):
             part = np.floor((batch.time - self.start) / self.length)
         part = np.where(np.isfinite(part), np.clip(part, 0, PERIODS - 1), -1).astype(np.int64)
+        terms = self.parts[0].rows(decisions)
         for k in np.unique(part[part >= 0]).tolist():
-            self.parts[k].update(decisions.only(part == k))
+            self.parts[k].table.add(decisions.group[part == k], terms[part == k])
 
     def points(self, logged: _Periods) -> tuple[TimePoint, ...]:
         """Those with any decision."""
@@ -376,7 +377,11 @@ class _Shares:
         place = np.zeros(free.shape, np.int64)
         place[free] = at
         shown = place[chosen]
-        sums = [np.bincount(at, minlength=n), np.bincount(at, d.target[free], n), np.bincount(shown, minlength=n)]
+        sums = [
+            np.bincount(at, minlength=n),
+            np.bincount(at, d.target[free], n),
+            np.bincount(shown, minlength=n),
+        ]
         sums += [np.bincount(shown, values, n) for values in (d.reward, d.weight, d.weight**2)]
         every = np.union1d(self.keys, keys)
         if len(every) > len(self.keys):
@@ -387,7 +392,7 @@ class _Shares:
 
     def largest(self, names: Mapping[int, tuple[str, str]]) -> tuple[ActionShare, ...]:
         """The variants that the policy would show most, the most first."""
-        found = []
+        found: list[ActionShare] = []
         for row in np.argsort(-self.sums[:, 1], kind="stable").tolist():
             key = int(self.keys[row])
             if key in names and len(found) < LISTED:

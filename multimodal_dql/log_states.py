@@ -69,7 +69,9 @@ class LogBatch:
 class KnownVariants:
     """Where the variants of a catalogue lie in its `Candidates`, found by the keys of story and variant."""
 
-    def __init__(self, item_ids: Sequence[str], variant_ids: Sequence[Sequence[str]], candidates: Candidates) -> None:
+    def __init__(
+        self, item_ids: Sequence[str], variant_ids: Sequence[Sequence[str]], candidates: Candidates
+    ) -> None:
         import pyarrow as pa
 
         items = hash_texts(pa.array(list(item_ids), pa.string()))
@@ -194,7 +196,9 @@ class LogStates:
                 for part, name in enumerate(("impressions", "clicks")):
                     out[part][row, slot] = flat.field(name).fill_null(0).to_numpy(zero_copy_only=False)
         impressions = np.maximum(out[0], out[1])
-        return Counts(impressions, out[1], impressions.sum(axis=1).astype(np.float64), np.full(shape[0], np.inf))
+        return Counts(
+            impressions, out[1], impressions.sum(axis=1).astype(np.float64), np.full(shape[0], np.inf)
+        )
 
     def _name(self, items: Any, variants: Any, row: Ints, keys: Keys) -> None:
         found, first = np.unique(keys, return_index=True)
@@ -218,8 +222,9 @@ def _only(batch: LogBatch, used: Bools) -> LogBatch:
     state, counts = batch.state, batch.state.counts
     fields = {name: getattr(state, name)[used] for name in (*state.inputs(), "item")}
     if counts is not None:
-        arrays = (counts.impressions, counts.clicks, counts.elapsed, counts.horizon)
-        counts = Counts(*(array[used] for array in arrays))
+        counts = Counts(
+            counts.impressions[used], counts.clicks[used], counts.elapsed[used], counts.horizon[used]
+        )
     rest = {
         name: getattr(batch, name)[used]
         for name in ("item", "keys", "unit", "action", "propensity", "reward", "time")
@@ -251,4 +256,4 @@ def _units(table: Any) -> Keys:
 def _seconds(table: Any) -> Floats:
     if "time" not in table.column_names:
         return np.full(table.num_rows, np.nan)
-    return table["time"].to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
+    return np.asarray(table["time"].to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6)

@@ -37,16 +37,18 @@ def evaluate(
     ] = None,
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", metavar="NAME", help="A policy: uniform, thompson:epsilon=0, ...; repeatable."),
+        typer.Option(
+            "--policy", metavar="NAME", help="A policy: uniform, thompson:epsilon=0, ...; repeatable."
+        ),
     ] = None,
     compare: Annotated[
         list[str] | None,
-        typer.Option("--compare", metavar="NAME", help="Paired difference of the others to this one; repeatable."),
+        typer.Option(
+            "--compare", metavar="NAME", help="Paired difference of the others to this one; repeatable."
+        ),
     ] = None,
     reward: Annotated[str, typer.Option("--reward", help=f"What is earned: {', '.join(REWARDS)}.")] = "click",
-    estimators: Annotated[
-        str, typer.Option("--estimators", help="Names, separated by commas.")
-    ] = ESTIMATORS,
+    estimators: Annotated[str, typer.Option("--estimators", help="Names, separated by commas.")] = ESTIMATORS,
     bootstraps: Annotated[int, typer.Option("--bootstraps", min=0, help="Resamples for percentiles.")] = 1000,
     confidence: Annotated[
         float, typer.Option("--confidence", min=0.5, max=0.9999, help="Of all intervals.")
@@ -111,9 +113,7 @@ def evaluate(
     emit(json_output, result, lambda console: print_evaluation(found, console, language()))
 
 
-def _with_catalogue(
-    read: Catalogue, run: Path | None, reward: str
-) -> tuple[LogStates, dict[str, Policy]]:
+def _with_catalogue(read: Catalogue, run: Path | None, reward: str) -> tuple[LogStates, dict[str, Policy]]:
     """States with the content of a catalogue for an agent; without one, only its variants are known."""
     from multimodal_dql.agent import Agent
     from multimodal_dql.log_states import KnownVariants, LogStates

@@ -70,7 +70,8 @@ def _policy(policy: PolicyEvaluation) -> dict[str, Any]:
 
 def _estimate(e: Estimate) -> dict[str, Any]:
     intervals = {
-        name: {"low": json_number(low), "high": json_number(high)} for name, (low, high) in e.intervals.items()
+        name: {"low": json_number(low), "high": json_number(high)}
+        for name, (low, high) in e.intervals.items()
     }
     numbers = ("value", "standard_error", "low", "high")
     return {
@@ -97,7 +98,9 @@ def print_evaluation(found: LogEvaluation, console: Console | None = None, lang:
     words = Words(found, Texts(lang))
     t = words.t
     for policy in found.policies:
-        style = {"ahead": "green", "behind": "red", "same": "yellow", "none": "bold magenta"}[words.side(policy)]
+        style = {"ahead": "green", "behind": "red", "same": "yellow", "none": "bold magenta"}[
+            words.side(policy)
+        ]
         for sentence in words.sentences(policy):
             console.print(Text(for_terminal(sentence), style=f"bold {style}"))
     console.print(_table(found, words))

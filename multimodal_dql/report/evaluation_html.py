@@ -152,7 +152,10 @@ def _policy(policy: PolicyEvaluation, words: Words, titles: Mapping[str, str]) -
     )
     d = policy.result.diagnostics
     weights = (
-        (t("evaluation_effective"), f"{numbers.count(round(d.effective))} ({numbers.rate(d.effective_share)})"),
+        (
+            t("evaluation_effective"),
+            f"{numbers.count(round(d.effective))} ({numbers.rate(d.effective_share)})",
+        ),
         (t("evaluation_mean_weight"), f"{d.mean_weight:.3f} ± {d.mean_weight_error:.3f}"),
         (t("evaluation_largest"), numbers.plain(d.largest_weight)),
         *(

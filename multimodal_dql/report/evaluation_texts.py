@@ -53,14 +53,15 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation_trust_ess": (
         "{policy}: {n} decisions count as {effective} of its own ({share}); the heaviest 1% carry {top} of the weight, "
         "the heaviest one {largest}.",
-        "{policy}：{n} 条决策相当于它自己的 {effective} 条（{share}）；权重最大的 1% 占 {top}，最大的一条占 {largest}。",
+        "{policy}：{n} 条决策相当于它自己的 {effective} 条（{share}）；"
+        "权重最大的 1% 占 {top}，最大的一条占 {largest}。",
     ),
     "evaluation_trust_mean": (
         "{policy}: the weights have the mean {mean} ± {error}; with true propensities it is 1 (p {p}).",
         "{policy}：权重的均值为 {mean} ± {error}；倾向概率真实时应为 1（p {p}）。",
     ),
     "evaluation_trust_tuned": (
-        "{policy}: the estimate to read ({estimator}) was chosen by a rule that does not look at which answer is wanted.",
+        "{policy}: the estimate to read ({estimator}) was chosen by a fixed rule, whatever answer is wanted.",
         "{policy}：所读的估计量（{estimator}）由固定规则选定，与想要的结果无关。",
     ),
     "evaluation_log": ("The log", "日志"),

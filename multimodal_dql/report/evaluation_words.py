@@ -30,7 +30,9 @@ class Words:
     @property
     def noun(self) -> str:
         """What is earned."""
-        return self.t("evaluation_noun_click") if self.shares else self.t("evaluation_noun_other", reward=self.found.reward)
+        if self.shares:
+            return self.t("evaluation_noun_click")
+        return self.t("evaluation_noun_other", reward=self.found.reward)
 
     @property
     def level(self) -> str:
@@ -59,7 +61,8 @@ class Words:
         """The answer, and a comparison with every other policy that was asked for."""
         t, verdict, e = self.t, policy.result.verdict, policy.headline
         if not verdict.answerable:
-            reason, needed = (verdict.reason, verdict.needed) if t.lang == "en" else (verdict.reason_zh, verdict.needed_zh)
+            said = (verdict.reason, verdict.needed), (verdict.reason_zh, verdict.needed_zh)
+            reason, needed = said[t.lang == "zh"]
             return [t("evaluation_say_none", policy=policy.name, reason=reason, needed=needed)]
         unit = f" {self.noun}" if t.lang == "en" else f"（{self.noun}）"
         fields = {
@@ -79,8 +82,14 @@ class Words:
             out = [t(f"evaluation_say_{key}", **fields, relative=relative, gap_low=low, gap_high=high)]
         for other, pair in policy.against.items():
             if other != LOGGED:
-                ends = {"gap": self.signed(pair.value), "low": self.signed(pair.low), "high": self.signed(pair.high)}
-                out.append(t("evaluation_say_pair", policy=policy.name, other=other, level=self.level, **ends))
+                ends = {
+                    "gap": self.signed(pair.value),
+                    "low": self.signed(pair.low),
+                    "high": self.signed(pair.high),
+                }
+                out.append(
+                    t("evaluation_say_pair", policy=policy.name, other=other, level=self.level, **ends)
+                )
         return out
 
     def _relative(self, gap: float) -> str:
