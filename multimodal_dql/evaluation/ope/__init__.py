@@ -11,6 +11,7 @@ from multimodal_dql.evaluation.ope.evaluation import (
     EvaluationResult,
     choose,
 )
+from multimodal_dql.evaluation.ope.reward_model import RewardModel
 from multimodal_dql.evaluation.ope.table import GroupTable
 from multimodal_dql.evaluation.ope.tuned import ClippedIPS, DRos, SwitchDR, Tuned
 from multimodal_dql.evaluation.ope.verdict import Gate, Verdict
@@ -38,6 +39,7 @@ __all__ = [
     "GroupTable",
     "Overlap",
     "Replay",
+    "RewardModel",
     "SwitchDR",
     "Tuned",
     "Verdict",
