@@ -346,9 +346,8 @@ class _Periods:
         with np.errstate(invalid="ignore"):
             part = np.floor((batch.time - self.start) / self.length)
         part = np.where(np.isfinite(part), np.clip(part, 0, PERIODS - 1), -1).astype(np.int64)
-        terms = self.parts[0].rows(decisions)
         for k in np.unique(part[part >= 0]).tolist():
-            self.parts[k].table.add(decisions.group[part == k], terms[part == k])
+            self.parts[k].update(decisions.only(part == k))
 
     def points(self, logged: _Periods) -> tuple[TimePoint, ...]:
         """Those with any decision."""

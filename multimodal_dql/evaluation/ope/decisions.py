@@ -78,6 +78,14 @@ class Batch:
             found.__dict__[f.name] = None if value is None else value[start:stop]
         return found
 
+    def only(self, rows: NDArray[np.bool_]) -> Self:
+        """The rows that are marked, (B,), as copies; checked already."""
+        found = object.__new__(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            found.__dict__[f.name] = None if value is None else value[rows]
+        return found
+
     def parts(self) -> Iterator[Self]:
         """The rows in parts that fit into the processor's cache."""
         if len(self) <= _PART:
