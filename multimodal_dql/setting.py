@@ -144,7 +144,7 @@ def arms_of(
                 detail_zh=f"策略 “{spec}” 是训练好的智能体；请用 --agent RUN 指明其运行目录",
             )
         item_ids = [item.item_id for item in encoded.catalogue.items]
-        policy = DqnPolicy(agent, known=agent.known(item_ids))
+        policy = DqnPolicy(agent, known=agent.known(item_ids), believed=True)
         seen = permuted(stage.world.candidates, seed) if spec == SHUFFLED else None
         arms.append(Arm(spec, policy, seen=seen, records=records and spec != SHUFFLED))
     return arms

@@ -132,7 +132,7 @@ def _with_catalogue(read: Catalogue, run: Path | None, reward: str) -> tuple[Log
         candidate_table(encoded, learned.projection),
     )
     # A story of the training is decided by the members that left it out.
-    policy = DqnPolicy(learned, known=learned.known(ids))
+    policy = DqnPolicy(learned, known=learned.known(ids), believed=True)
     return LogStates(reward, known, learned.base_rate), {policy.name: policy}
 
 
