@@ -50,7 +50,7 @@ def test_states_stand_as_in_the_log() -> None:
     assert len({(s, k) for s, k in zip(stories, batch.keys[:, 0].tolist(), strict=True)}) == 3
     assert len(set(batch.keys[:, 0].tolist())) == 3
     assert (batch.keys[~batch.state.available] == 0).all()
-    assert {name for name in states.names.values()} == {
+    assert set(states.names.values()) == {
         (s, v) for s, c in zip(stories, table["candidates"].to_pylist(), strict=True) for v in c
     }
 
@@ -70,7 +70,10 @@ def test_a_click_without_its_value_is_left_out_and_counted() -> None:
 
 def test_records_are_what_policies_are_told() -> None:
     table = newsroom_log(3, 3)
-    records = [[{"impressions": 10 * (k + 1), "clicks": k} for k in range(len(c))] for c in table["candidates"].to_pylist()]
+    records = [
+        [{"impressions": 10 * (k + 1), "clicks": k} for k in range(len(c))]
+        for c in table["candidates"].to_pylist()
+    ]
     from multimodal_dql.datasets.events import event_schema
 
     field = event_schema().field("records")
@@ -141,11 +144,19 @@ class Certain(Policy):
 
 def test_a_log_that_never_tried_it_cannot_say(tmp_path: Path) -> None:
     table = newsroom_log(5_000, 7)
-    keep = np.array([a != c[-1] for a, c in zip(table["action"].to_pylist(), table["candidates"].to_pylist(), strict=True)])
+    keep = np.array(
+        [
+            a != c[-1]
+            for a, c in zip(table["action"].to_pylist(), table["candidates"].to_pylist(), strict=True)
+        ]
+    )
     found = evaluated(written(table.filter(pa.array(keep)), tmp_path), last=Certain())
     verdict = found.policies[0].result.verdict
     assert not verdict.answerable
-    assert verdict.reason and verdict.reason_zh and verdict.needed and verdict.needed_zh
+    assert verdict.reason
+    assert verdict.reason_zh
+    assert verdict.needed
+    assert verdict.needed_zh
 
 
 def test_policies_that_learn_from_outcomes_are_refused(tmp_path: Path) -> None:
