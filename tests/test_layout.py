@@ -63,6 +63,7 @@ LAYERS = (
     "stability",
     "training_state",
     "unfinished",
+    "erasing",
     "training_loop",
     "training",
     "pipeline",

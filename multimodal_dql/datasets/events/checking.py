@@ -40,7 +40,7 @@ class LogReport:
     names: dict[str, dict[str, int]]
 
     def must_fix(self, allow_personal: bool = False) -> bool:
-        """Whether the log must not be used as it is: rows that are wrong, none that are right, or something personal."""
+        """Whether the log must not be used as it is: wrong rows, no right ones, or something personal."""
         return bool(self.excluded) or not self.usable or (bool(self.personal) and not allow_personal)
 
     def as_dict(self, lang: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A table of texts (CSV) as a log of decisions: columns by the names of the schema, or by names that are given.
 
 ``candidates`` is one cell, separated by ``|`` or a JSON list, or the same for all rows; ``context`` a JSON object, or
-one column for each name. An empty cell is no value. Without an ``event_id`` rows are numbered, without an ``item_id`` they
-are about one story.
+one column for each name. An empty cell is no value. Without an ``event_id`` rows are numbered, without an ``item_id``
+they are about one story.
 """
 
 from __future__ import annotations

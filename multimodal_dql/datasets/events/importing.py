@@ -1,11 +1,11 @@
-"""From another format to a log: an importer yields rows, the checks of every log decide; what is left out is counted."""
+"""From another format to a log: an importer yields rows, the checks of every log decide; what is left out counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from multimodal_dql.datasets.events.rows import table_of_rows
 from multimodal_dql.datasets.events.schema import EVENTS_VERSION, REQUIRED, Note, event_schema, refused
 from multimodal_dql.datasets.events.writing import EventWriter
 
-__all__ = ["FORMATS", "Importer", "Imported", "Part", "import_events", "part_of_rows"]
+__all__ = ["FORMATS", "Imported", "Importer", "Part", "import_events", "part_of_rows"]
 
 FORMATS = ("open-bandit", "vw-dsjson", "csv")
 
@@ -45,7 +45,7 @@ class Part:
 class Importer(Protocol):
     """What a format offers."""
 
-    reasons_zh: dict[str, str]
+    reasons_zh: ClassVar[dict[str, str]]
     """Its own reasons to leave a row out, English -> Chinese."""
 
     def parts(self, path: Path) -> Iterator[Part]:

@@ -1,4 +1,4 @@
-"""A log of decisions and a table of later rewards, joined into one log; decisions stream, rewards are held in memory."""
+"""A log of decisions and a table of later rewards, joined into one log; decisions stream, rewards stay in memory."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def join_log(
         if not writer.rows:
             raise refused(
                 log.path,
-                f"holds no decision whose wait of {wait_hours:g} hours has ended when the data ends; give a shorter --wait, "
-                "or wait for more data",
+                f"holds no decision whose wait of {wait_hours:g} hours has ended when the data ends; give a shorter "
+                "--wait, or wait for more data",
                 f"没有决策的等待期（{wait_hours:g} 小时）在数据结束前完成；请缩短 --wait，或等待更多数据",
             )
     return JoinedLog(writer.rows, list(parts), held.counts, dict(log.excluded), excluded, log.notes)
@@ -133,7 +133,8 @@ def _rewards(
         if here is not None and (lacking := [name for name in names[:2] if name not in here]):
             raise refused(
                 source.path,
-                f"lacks the columns {', '.join(lacking)}; rewards have event_id, time and any of {', '.join(REWARD_PARTS)}",
+                f"lacks the columns {', '.join(lacking)}; rewards have event_id, time and any of "
+                f"{', '.join(REWARD_PARTS)}",
                 f"缺少列 {'、'.join(lacking)}；奖励需要 event_id、time 以及 {'、'.join(REWARD_PARTS)} 中的任意几项",
             )
         for raw in source.batches(names, PART):
