@@ -155,7 +155,7 @@ _TOO_SHORT = Note(
     f"含有该编号，但可能另有所指（纯数字，或少于 {SHORTEST} 个字符）；请自行查看",
 )
 _LEARNED = Note(
-    "learned from a log that held the person; their share of the weights cannot be taken out: train anew on what is left",
+    "learned from a log that held the person; their share of the weights cannot be taken out: train anew",
     "从含有此人的日志学习；权重中的影响无法单独去除：请用新日志重新训练",
 )
 _STRANGE = Note(
