@@ -209,8 +209,8 @@ def _erase_from_run(run: Path, digests: dict[str, bool], person: Person, out: Er
             out.removed.append((folder, _REPLAY))
             if folder.name == UNFINISHED and (run, _LEARNED) not in out.retrain:
                 out.retrain.append((run, _LEARNED))
-            for path in () if dry_run else made:
-                shutil.rmtree(path)
+            if not dry_run:
+                shutil.rmtree(folder)
     if theirs:
         if (run, _LEARNED) not in out.retrain:
             out.retrain.append((run, _LEARNED))

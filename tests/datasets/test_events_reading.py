@@ -237,7 +237,8 @@ with EventWriter(path) as writer:
         ids = pa.array([f"e{i}" for i in range(start, start + n)])
         offsets = pa.array(np.arange(n + 1, dtype=np.int32) * 3)
         columns = {
-            "time": pa.array(np.arange(start, start + n) * 10**6 + 10**15, pa.timestamp("us", tz="UTC")), "event_id": ids,
+            "event_id": ids,
+            "time": pa.array(np.arange(start, start + n) * 10**6 + 10**15, pa.timestamp("us", tz="UTC")),
             "session_id": ids, "item_id": pa.array(["i"] * n), "action": names.take(pa.array(np.arange(n) % 3)),
             "candidates": pa.ListArray.from_arrays(offsets, names.take(pa.array(np.tile(np.arange(3), n)))),
             "probability": pa.array(np.full(n, 1 / 3)), "click": pa.array(np.arange(n) % 2, pa.int8()),

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from multimodal_dql.datasets.events.files import PAGE, Source, damaged, json_lines
+from multimodal_dql.datasets.events.files import PAGE, Source, damaged, is_packed, json_lines
 from multimodal_dql.datasets.events.schema import SUBJECT_COLUMNS
 from multimodal_dql.errors import OutputError
 
@@ -150,7 +150,7 @@ def holds_subject(row: dict[str, Any], subject: str) -> bool:
 def _rewrite_jsonl(path: Path, person: Person, out: Path | None) -> tuple[int, int]:
     """Rows and rows removed; the others are written to `out` byte by byte. A broken line that names the person goes."""
     rows = removed = 0
-    packed = path.open("rb").read(2) == b"\x1f\x8b"
+    packed = is_packed(path)
     name = person.subject.encode()
     file: Any = None
     if out is not None:
