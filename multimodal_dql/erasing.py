@@ -104,10 +104,10 @@ def erase(paths: Sequence[Path], subject: str, *, dry_run: bool = False) -> Eras
     if not dry_run:
         out.logs = [erase_from_log(source, person) for source in found.logs.values()]
     digests = _digests(paths, out.logs)
-    for run in found.runs:
-        _erase_from_run(run, digests, person, out, dry_run)
     for text in found.texts:
         _erase_from_text(text, subject, out, dry_run)
+    for run in found.runs:
+        _erase_from_run(run, digests, person, out, dry_run)
     out.kept += found.kept
     return out
 
