@@ -65,6 +65,7 @@ LAYERS = (
     "stability",
     "training_state",
     "unfinished",
+    "erasing",
     "training_loop",
     "training",
     "pipeline",

@@ -6,7 +6,7 @@ Shape letters: ``N`` rows, ``L`` candidates of all rows end to end.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -121,17 +121,19 @@ def _choice(column: dict[str, Any], faults: _Faults) -> None:
     lengths = _lengths(lists)
     faults.mark("no candidates", lengths == 0)
     names = lists.flatten()
-    row = np.repeat(np.arange(len(lengths)), lengths)
     nameless = _missing(names)
     if nameless.any():
+        row = np.repeat(np.arange(len(lengths)), lengths)
         faults.mark("a candidate without a name", np.bincount(row[nameless], minlength=len(lengths)) > 0)
     encoded = names.dictionary_encode()
     code = _codes(encoded.indices)
-    faults.mark("a candidate twice", _repeated(row, code, len(lengths), len(encoded.dictionary)))
+    faults.mark("a candidate twice", _repeated(lengths, code, len(encoded.dictionary)))
     faults.mark("action is missing", _missing(column["action"]))
     action = _codes(pc.index_in(column["action"], value_set=encoded.dictionary))
-    hit = row[code == np.repeat(action, lengths)]
-    faults.mark("action is not among the candidates", np.bincount(hit, minlength=len(lengths)) == 0)
+    offered = np.zeros(len(lengths), np.bool_)
+    for rows, table in _same_length(lengths, code):
+        offered[rows] = (table == action[rows, None]).any(axis=1)
+    faults.mark("action is not among the candidates", ~offered)
 
 
 def _probability(held: Any, faults: _Faults, needed: bool) -> None:
@@ -155,9 +157,9 @@ def _records(column: dict[str, Any], faults: _Faults) -> None:
         faults.mark(
             "records are not one for each candidate", present & (lengths != _lengths(column["candidates"]))
         )
-    row, flat = np.repeat(np.arange(len(lengths)), lengths), held.flatten()
+    flat = held.flatten()
     counts = [flat.field(name) for name in ("impressions", "clicks")]
-    seen, clicks = (c.fill_null(0).to_numpy(zero_copy_only=False) for c in counts)
+    seen, clicks = (_filled(count, 0) for count in counts)
     empty = ~_present(flat) | ~_present(counts[0]) | ~_present(counts[1])
     for reason, wrong in (
         ("a record without its counts", empty),
@@ -165,6 +167,7 @@ def _records(column: dict[str, Any], faults: _Faults) -> None:
         ("a record with more clicks than impressions", clicks > seen),
     ):
         if wrong.any():
+            row = np.repeat(np.arange(len(lengths)), lengths)
             faults.mark(reason, np.bincount(row[wrong], minlength=len(lengths)) > 0)
 
 
@@ -177,28 +180,36 @@ def _context(held: Any, faults: _Faults, needed: bool) -> None:
     if not lengths.any():
         return
     encoded = lists.flatten().field("key").dictionary_encode()
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    faults.mark(
-        "a name twice in the context",
-        _repeated(row, _codes(encoded.indices), len(lengths), len(encoded.dictionary)),
-    )
+    repeated = _repeated(lengths, _codes(encoded.indices), len(encoded.dictionary))
+    faults.mark("a name twice in the context", repeated)
 
 
-def _repeated(row: Ints, code: Ints, rows: int, codes: int) -> Bools:
-    """Which rows hold a code twice, (rows,).
+def _repeated(lengths: Ints, code: Ints, codes: int) -> Bools:
+    """Which rows hold a code twice, (N,).
 
     Args:
-        row: (L,) ascending.
+        lengths: (N,) codes of each row.
         code: (L,), below `codes`.
-        rows: how many.
         codes: how many.
     """
-    out = np.zeros(rows, np.bool_)
-    if len(code):
-        kind = np.uint32 if rows * max(codes, 1) < 2**32 else np.uint64  # half as long to sort
-        key = np.sort((row * max(codes, 1) + code).astype(kind))
-        out[(key[1:][key[1:] == key[:-1]] // max(codes, 1)).astype(np.int64)] = True
+    out = np.zeros(len(lengths), np.bool_)
+    kind = np.int16 if codes < 2**15 else np.int64  # short numbers sort faster
+    for rows, table in _same_length(lengths, code.astype(kind)):
+        ordered = np.sort(table, axis=1)
+        out[rows] = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
     return out
+
+
+def _same_length(lengths: Ints, values: NDArray[Any]) -> Iterator[tuple[Ints | slice, NDArray[Any]]]:
+    """Rows of one length at a time: which they are, and their values as a table."""
+    sizes = np.unique(lengths)
+    start = np.cumsum(lengths) - lengths
+    for size in sizes[sizes > 0].tolist():
+        if len(sizes) == 1:
+            yield slice(None), values.reshape(-1, size)
+        else:
+            rows = np.flatnonzero(lengths == size)
+            yield rows, values[start[rows, None] + np.arange(size)]
 
 
 def _one(column: Any) -> Any:
@@ -209,12 +220,17 @@ def _one(column: Any) -> Any:
 
 
 def _lengths(lists: Any) -> Ints:
-    return np.asarray(pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), np.int64)
+    return _filled(pc.list_value_length(lists), 0).astype(np.int64)
 
 
 def _codes(indices: Any) -> Ints:
     """Places in a dictionary, -1 for none."""
-    return np.asarray(indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    return _filled(indices, -1)
+
+
+def _filled(held: Any, value: int) -> NDArray[Any]:
+    """Whole numbers (N,), `value` where there is none."""
+    return np.asarray((held.fill_null(value) if held.null_count else held).to_numpy(zero_copy_only=False))
 
 
 def _floats(held: Any) -> NDArray[np.float64]:
@@ -232,5 +248,5 @@ def _missing(held: Any) -> Bools:
     """Null, or a text of no characters, (N,)."""
     out = ~_present(held)
     if pa.types.is_string(held.type) and len(held):
-        out |= np.asarray(pc.binary_length(held).fill_null(0).to_numpy(zero_copy_only=False)) == 0
+        out |= _filled(pc.binary_length(held), 0) == 0
     return out

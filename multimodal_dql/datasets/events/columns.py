@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -134,11 +135,12 @@ def _context(held: Any) -> Any:
     if not names:
         return pa.array([[]] * n, kind)
     # Field by field turned to row by row, without what is null.
-    every = pa.concat_arrays(values).take(pa.array([k * n + i for i in range(n) for k in range(len(names))]))
+    across = (np.arange(n)[:, None] + np.arange(len(names)) * n).ravel()
+    every = pa.concat_arrays(values).take(pa.array(across))
     there = every.is_valid().to_numpy(zero_copy_only=False).reshape(n, len(names))
-    keys = pa.array(names * n, pa.string()).filter(every.is_valid())
-    ends = there.sum(axis=1).cumsum()
-    offsets = pa.array([0, *ends.tolist()], pa.int32(), mask=None)
+    keys = pa.array(names, pa.string()).take(pa.array(np.tile(np.arange(len(names)), n)))
+    keys = keys.filter(every.is_valid())
+    offsets = pa.array(np.append(0, there.sum(axis=1).cumsum()).astype(np.int32))
     return pa.MapArray.from_arrays(offsets, keys, every.drop_null())
 
 

@@ -20,7 +20,7 @@ from multimodal_dql.datasets.events.rows import table_of_rows
 from multimodal_dql.datasets.events.schema import EVENTS_VERSION, event_schema, refused
 from multimodal_dql.errors import EventsError
 
-__all__ = ["Raw", "Source", "damaged", "find_sources", "json_lines", "open_text"]
+__all__ = ["Raw", "Source", "damaged", "find_sources", "is_packed", "json_lines", "open_text"]
 
 SUFFIXES = (".parquet", ".pq", ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 LONGEST_LINE = 1 << 24
@@ -229,11 +229,15 @@ def damaged(path: Path) -> EventsError:
     )
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed with gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def open_text(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked if they are packed with gzip."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if is_packed(path) else path.open("rb")  # type: ignore[return-value]
 
 
 def json_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:

@@ -88,7 +88,8 @@ class EventLog:
 
     Args:
         paths: the files or folders, read one after the other.
-        columns: of `event_schema`, what batches hold; all by default. What a file lacks is null.
+        columns: of `event_schema`, what batches hold; all by default. What a file lacks is null. What is neither asked
+            for nor needed is not read, and a wrong value in it leaves no row out.
         allow_personal: read the log although values in it look as if they named a person.
         needed: columns without which a row cannot be used.
 
@@ -159,7 +160,8 @@ class EventLog:
     def stream(self, rows: int = PART) -> Iterator[pa.Table]:
         """As `batches`, but a log of which nothing can be used is no error."""
         self.read, self.excluded = 0, {}
-        checked = list(dict.fromkeys([*(name for name in event_schema().names if self._is_read(name))]))
+        wanted = {*self.needed, *self.columns, "event_id", "time", *self._noticed.names}
+        checked = [name for name in event_schema().names if name in wanted]
         with Seen() as seen:
             keep = RowFilter(self.needed, seen)
             self.excluded, self._noticed = keep.excluded, keep.noticed
@@ -180,10 +182,6 @@ class EventLog:
                     if table.num_rows:
                         yield self._finished(table)
             keep.finish(self.path)
-
-    def _is_read(self, name: str) -> bool:
-        """Columns that are yielded, needed or checked; free to read where a file has none."""
-        return name != "schema_version" or name in self.columns
 
     def _finished(self, table: pa.Table) -> pa.Table:
         schema = pa.schema([event_schema().field(name) for name in self.columns])
