@@ -97,7 +97,7 @@ class Estimator(ABC):
 
     def add(self, part: Any) -> None:
         """Add one part of a batch."""
-        self.table.add(part.group, self.rows(part))
+        self.table.add(part, self.rows(part))
 
     def merge(self, other: Estimator) -> Self:
         """Add what another estimator of the same kind has seen; raises `UsageError` for another kind."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,15 @@ class Batch:
     def group(self) -> NDArray[np.intp]:
         """Group of each row, (B,), 0 to GROUPS - 1; a unit lies in one group."""
         return (self.hashed >> np.uint64(64 - GROUPS.bit_length() + 1)).astype(np.intp)
+
+    @cached_property
+    def scatter(self) -> Any:
+        """Sparse matrix (GROUPS, B) whose product with terms (B, d) sums them by group."""
+        from scipy.sparse import csc_matrix
+
+        B = len(self)
+        entries = (np.ones(B), self.group.astype(np.int32), np.arange(B + 1, dtype=np.int32))
+        return csc_matrix(entries, shape=(GROUPS, B))
 
     def part(self, start: int, stop: int) -> Self:
         """Some of the rows, as views; checked already."""

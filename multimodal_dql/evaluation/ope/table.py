@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.evaluation.ope.decisions import GROUPS
+from multimodal_dql.evaluation.ope.decisions import GROUPS, Batch
 
 __all__ = ["GroupTable", "bootstrap_counts", "jackknife"]
 
@@ -29,6 +29,7 @@ class GroupTable:
     """
 
     def __init__(self, width: int) -> None:
+        self.width = width
         self.rows = np.zeros(GROUPS)
         self._sums = np.zeros((width, GROUPS))
         self._lost = np.zeros((width, GROUPS))
@@ -38,13 +39,12 @@ class GroupTable:
         """Sums of the terms in each group, (G, d)."""
         return (self._sums + self._lost).T
 
-    def add(self, group: NDArray[np.intp], terms: Array) -> Self:
-        """Add rows: their groups (B,) and terms (B, d)."""
-        batch = np.stack([np.bincount(group, column, GROUPS) for column in terms.T]).astype(
-            np.float64, copy=False
-        )
+    def add(self, part: Batch, terms: Array) -> Self:
+        """Add rows (B, d) of terms; with fewer columns the other terms are 0."""
+        batch = np.zeros_like(self._sums)
+        batch[: terms.shape[1]] = (part.scatter @ np.ascontiguousarray(terms)).T
         self._add(batch)
-        self.rows += np.bincount(group, minlength=GROUPS)
+        self.rows += np.bincount(part.group, minlength=GROUPS)
         return self
 
     def merge(self, other: GroupTable) -> Self:
