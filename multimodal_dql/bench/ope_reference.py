@@ -106,14 +106,10 @@ def relative_errors(log: Log) -> dict[str, float]:
         target=log.target,
         predicted=log.predicted,
     )
-    switch, shrunk = (
-        kind(LAMBDAS[slope_plus(kind(LAMBDAS).terms(decisions))]) for kind in (SwitchDR, DRos)
-    )
+    switch, shrunk = (kind(LAMBDAS[slope_plus(kind(LAMBDAS).terms(decisions))]) for kind in (SwitchDR, DRos))
     estimators: Iterable[Estimator] = (DM(), IPS(), SNIPS(), DR(), SNDR(), switch, shrunk)
     values = [estimator.update(decisions).result().value for estimator in estimators]
-    return {
-        name: abs(value - log.truth) / log.truth for name, value in zip(ESTIMATORS, values, strict=True)
-    }
+    return {name: abs(value - log.truth) / log.truth for name, value in zip(ESTIMATORS, values, strict=True)}
 
 
 def slope_plus(terms: Array, delta: float = 0.05) -> int:
