@@ -1,8 +1,8 @@
 """The logs behind the published tables of off-policy evaluation, drawn again number by number.
 
 The tables stand in the examples of zr-obp (Saito, Aihara, Matsutani & Narita 2021). Their figures depend on which
-random numbers are drawn in which order; each function says so. ``RandomState(s)`` is NumPy's legacy Mersenne Twister with seed
-s, whose streams NumPy promises to keep.
+random numbers are drawn in which order; each function says so. ``RandomState(s)`` is NumPy's legacy Mersenne Twister
+with seed s, whose streams NumPy promises to keep.
 
 Shape letters: ``N`` decisions, ``F`` columns of the context, ``A`` actions, ``P`` positions.
 """
