@@ -53,7 +53,8 @@ class _CrossFitted:
 
     def train(self) -> dict[str, Array]:
         """For each fold the sums of all others."""
-        return {name: held.sum(0) - held for name, held in self.sums.items()}
+        others = [[k for k in range(self.folds) if k != fold] for fold in range(self.folds)]
+        return {name: np.stack([held[k].sum(0) for k in others]) for name, held in self.sums.items()}
 
 
 class FittedQ(_CrossFitted):

@@ -192,8 +192,8 @@ class PerDecisionDR(_Discounted):
     """Doubly robust of sequences, ``sum_t g^(t-1) (W_t (r_t - q_t) + W_(t-1) v_t)`` a row.
 
     The recursion ``V_t = v_t + w_t (r_t + g V_(t+1) - q_t)`` of Jiang & Li (2016, eq. 10), written out. Unbiased with
-    true propensities, however bad the model, under the assumption of per-decision IPS. As q and v are of the whole return
-    from t on, a good model takes away the variance of all later steps.
+    true propensities, however bad the model, under the assumption of per-decision IPS. As q and v are of the whole
+    return from t on, a good model takes away the variance of all later steps.
     """
 
     name, needs_model = "pddr", True

@@ -16,14 +16,14 @@ CLUSTERS = np.arange(24) // 4
 """24 candidates in six clusters of four."""
 OF_CLUSTER = np.array([0.1, 0.5, 0.3, 0.7, 0.2, 0.6])
 OF_CANDIDATE = 0.25 * np.tile([-1.0, -0.2, 0.2, 1.0], 6)
-LOGGING = np.linspace(1, 12, 24) / np.linspace(1, 12, 24).sum()
-TARGET = LOGGING[::-1] ** 2 / (LOGGING**2).sum()
+LOGGING = np.kron(np.array([1, 2, 2, 3, 3, 4]) / 15, np.array([1, 2, 6, 12]) / 21)
+TARGET = np.kron(np.array([2, 3, 1, 4, 2, 3]) / 15, np.array([12, 6, 2, 1]) / 21)
 
 
 def embedded(n: int, seed: int, own: float, predicted: Array) -> tuple[EmbeddedDecisions, float]:
     """A log without contexts, and the target's value; `own` scales the candidates' effect within their cluster."""
     rng = np.random.default_rng(seed)
-    mean = OF_CLUSTER + own * OF_CANDIDATE
+    mean = OF_CLUSTER[CLUSTERS] + own * OF_CANDIDATE
     action = rng.choice(24, n, p=LOGGING)
     return (
         EmbeddedDecisions(
@@ -134,12 +134,14 @@ class Chain:
         target = np.array([[0.3, 0.7], [0.2, 0.8], [0.4, 0.6]])
         return cls(move, reward, logging, target, np.array([0.5, 0.3, 0.2]))
 
-    def value(self, policy: Array, discount: float) -> float:
-        """start . (I - discount (1 - end) P)^-1 r."""
+    def value(self, policy: Array, discount: float, steps: int = 1000) -> float:
+        """Of the first `steps` steps, by going through them."""
         P = np.einsum("sa,sat->st", policy, self.move)
-        r = (policy * self.reward).sum(1)
-        v = np.linalg.solve(np.eye(3) - discount * (1 - self.end) * P, r)
-        return float(self.start @ v)
+        at, total = self.start, 0.0
+        for _ in range(steps):
+            total += float(at @ (policy * self.reward).sum(1))
+            at = discount * (1 - self.end) * at @ P
+        return total
 
     def q(self, policy: Array, discount: float) -> Array:
         """Q of every state and action, (3, 2)."""
