@@ -85,6 +85,15 @@ def _check(d: EmbeddedDecisions) -> None:
             raise UsageError(detail=detail, detail_zh=detail_zh)
 
 
+def _weight(batch: Decisions) -> Array:
+    if not isinstance(batch, EmbeddedDecisions):
+        raise UsageError(
+            detail="mips and offcem weigh embeddings: give EmbeddedDecisions, or use ips or dr",
+            detail_zh="mips 与 offcem 按嵌入加权：请提供 EmbeddedDecisions，或改用 ips、dr",
+        )
+    return batch.marginal_weight
+
+
 class MIPS(Estimator):
     """Marginalised IPS, ``sum(w_e r) / n``, w_e the `marginal_weight` (Saito & Joachims 2022, eq. 7).
 
@@ -95,9 +104,9 @@ class MIPS(Estimator):
 
     name = "mips"
 
-    def rows(self, batch: EmbeddedDecisions) -> Array:
+    def rows(self, batch: Decisions) -> Array:
         """Terms: w_e r."""
-        return (batch.marginal_weight * batch.reward)[:, None]
+        return (_weight(batch) * batch.reward)[:, None]
 
     def value(self, sums: Array, count: Array) -> Array:
         """See the class."""
@@ -109,9 +118,10 @@ class SNMIPS(Estimator):
 
     name, width = "snmips", 2
 
-    def rows(self, batch: EmbeddedDecisions) -> Array:
+    def rows(self, batch: Decisions) -> Array:
         """Terms: w_e r, w_e."""
-        return np.stack([batch.marginal_weight * batch.reward, batch.marginal_weight], 1)
+        weight = _weight(batch)
+        return np.stack([weight * batch.reward, weight], 1)
 
     def value(self, sums: Array, count: Array) -> Array:
         """See the class."""
@@ -129,9 +139,9 @@ class OffCEM(Estimator):
 
     name, needs_model = "offcem", True
 
-    def rows(self, batch: EmbeddedDecisions) -> Array:
+    def rows(self, batch: Decisions) -> Array:
         """Terms: d + w_e (r - q)."""
-        return (batch.direct + batch.marginal_weight * batch.residual)[:, None]
+        return (batch.direct + _weight(batch) * batch.residual)[:, None]
 
     def value(self, sums: Array, count: Array) -> Array:
         """See the class."""

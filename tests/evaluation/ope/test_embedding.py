@@ -15,8 +15,10 @@ from multimodal_dql.evaluation.ope import (
     IPS,
     MIPS,
     SNMIPS,
+    Decisions,
     EmbeddedDecisions,
     Estimator,
+    Evaluation,
     OffCEM,
     cluster,
     likelihood,
@@ -205,3 +207,26 @@ def test_a_bad_value_is_refused(field: str, value: object, says: str) -> None:
 def test_nothing_to_cluster(points: np.ndarray, clusters: int) -> None:
     with pytest.raises(UsageError, match="embeddings"):
         cluster(points, clusters)
+
+
+def test_plain_decisions_are_refused() -> None:
+    d = CLUSTERED
+    for make in EVERY:
+        with pytest.raises(UsageError, match="EmbeddedDecisions"):
+            make().update(Decisions(d.unit, d.reward, d.action, d.propensity, d.target, d.predicted))
+
+
+def test_side_by_side_with_the_classic_ones() -> None:
+    """An evaluation takes them like its own, and pairs two policies on the same rows."""
+    d, truth = embedded(6000, 0, 0.0, np.zeros(24))
+    assert d.logging is not None
+    logged = EmbeddedDecisions(
+        d.unit, d.reward, d.action, d.propensity, d.logging, d.predicted, d.logging, d.likelihood
+    )
+    ours = Evaluation([MIPS(), OffCEM(), "ips"], bootstraps=0).update(d)
+    found = ours.result().estimates
+    assert all(abs(e.value - truth) < 4 * e.standard_error for e in found.values())
+    assert found["mips"].standard_error < found["ips"].standard_error
+    theirs = Evaluation([MIPS(), OffCEM(), "ips"], bootstraps=0).update(logged)
+    lift = ours.difference(theirs)["mips"]
+    assert lift.value == pytest.approx(found["mips"].value - d.reward.mean(), rel=1e-10)
