@@ -157,11 +157,8 @@ def cross_fitted(
                 logit = (context[unseen] @ of[:F])[:, None] + features @ of[F:] + fitted.intercept_[0]
                 predicted[unseen] = 1 / (1 + np.exp(-logit))
             else:
-                for a in range(A):
-                    rows = np.c_[
-                        context[unseen], np.broadcast_to(features[a], (len(unseen), features.shape[1]))
-                    ]
-                    predicted[unseen, a] = fitted.predict_proba(rows)[:, 1]
+                rows = np.c_[np.repeat(context[unseen], A, 0), np.tile(features, (len(unseen), 1))]
+                predicted[unseen] = fitted.predict_proba(rows)[:, 1].reshape(-1, A)
     return predicted
 
 

@@ -81,7 +81,7 @@ def bench_ope_reference(
         seconds[table] = round(time.perf_counter() - started, 1)
         if count == RUNS[table]:
             published[table] = PUBLISHED[table]
-            difference[table] = {n: round(means[n] - PUBLISHED[table][n], 6) for n in ESTIMATORS}
+            difference[table] = {n: round(means[n] - PUBLISHED[table][n], 6) + 0.0 for n in ESTIMATORS}
     seconds["all"] = round(time.perf_counter() - begun, 1)
     return result | {"published": published, "difference": difference, "seconds": seconds}
 

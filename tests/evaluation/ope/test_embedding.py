@@ -182,6 +182,16 @@ def test_clusters_of_directions() -> None:
     assert len(set(twice)) == 3
 
 
+def test_clusters_have_settled() -> None:
+    """Every direction is nearest to the mean of its own cluster; the first centres alone do not give that here."""
+    points = np.random.default_rng(3).standard_normal((200, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    for seed in range(5):
+        found = cluster(points, 8, seed=seed)
+        means = np.array([points[found == c].mean(0) for c in range(8)])
+        assert (np.linalg.norm(points[:, None] - means, axis=2).argmin(1) == found).all()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
