@@ -46,7 +46,8 @@ class DistinctKeys:
 def _distinct(a: Keys, b: Keys) -> Keys:
     """The smallest different keys of both, rising; sorting beats the hash table of `np.unique` here."""
     both = np.sort(np.concatenate([a, b]))
-    new = np.concatenate([[True], both[1:] != both[:-1]])
+    new = np.ones(len(both), np.bool_)
+    new[1:] = both[1:] != both[:-1]
     return np.asarray(both[new][:_KEPT], np.uint64)
 
 
