@@ -161,7 +161,8 @@ def _strength(n: Array, s: Array, rows: float, parent: Array, square: float, cen
         centre: mean of what each cell is part of.
     """
     seen = n > 0
-    n, s, parent = n[seen], s[seen], parent[seen]
+    n, s = n[seen], s[seen]
+    parent = np.maximum(parent[seen], n)  # less only where hashes collide
     c = centre[seen] if isinstance(centre, np.ndarray) else centre
     means = s / n
     parents = float((n / parent).sum())  # each parent's cells add up to 1
