@@ -56,9 +56,9 @@ def anytime_lower(n: float, total: float, square: float, alpha: float, rows: int
         return 0.0
     target = math.log(1 / alpha)
     low, high = 0.0, total / n
-    # Coarse to fine: the largest of 400 means that is excluded, then between it and the next.
-    for _ in range(3):
-        grid = np.linspace(low, high, 401)[1:]
+    # Coarse to fine: the largest of 64 means that is excluded, then between it and the next.
+    for _ in range(4):
+        grid = np.linspace(low, high, 65)[1:]
         out = np.flatnonzero(log_capital(grid, n, total, square, rows) >= target)
         if not len(out):
             if low > 0:
@@ -69,7 +69,7 @@ def anytime_lower(n: float, total: float, square: float, alpha: float, rows: int
                 return 0.0
             low, high = float(grid[out[0]]), float(2 * grid[out[0]])
             continue
-        step = (high - low) / 400
+        step = (high - low) / 64
         low = float(grid[out[-1]])
         high = min(low + step, high)
     return low

@@ -161,12 +161,16 @@ def _strength(n: Array, s: Array, rows: float, parent: Array, square: float, cen
         centre: mean of what each cell is part of.
     """
     seen = n > 0
-    n, s, parent = n[seen], s[seen], parent[seen]
+    n, s = n[seen], s[seen]
+    parent = np.maximum(parent[seen], n)  # less only where hashes collide
     c = centre[seen] if isinstance(centre, np.ndarray) else centre
     means = s / n
     parents = float((n / parent).sum())  # each parent's cells add up to 1
     cells = len(n)
-    inside = max(square - float((n * means**2).sum()), 0.0) / max(rows - cells, 1)
+    # Cells of one row say nothing of the variance within them; for them that of all rows stands in, which is larger.
+    inside = max(square - float((n * means**2).sum()), 0.0)
+    inside += cells / rows * max(square - float(s.sum()) ** 2 / rows, 0.0)
+    inside /= rows
     spread = float((n * (means - c) ** 2).sum()) - inside * (cells - parents)
     # One standard error less: with a row or two a cell, chance alone would look like a difference half of the time.
     spread -= inside * math.sqrt(2 * max(cells - parents, 0.0))
