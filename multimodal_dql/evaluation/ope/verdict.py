@@ -47,7 +47,7 @@ class Gate:
     units: float = 50.0
     effective: float = 100.0
     effective_rewards: float = 25.0
-    largest_share: float = 0.03
+    largest_share: float = 0.02
     calibration_p: float = 0.001
     missing: float = 0.1
 
