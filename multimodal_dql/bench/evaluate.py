@@ -45,14 +45,24 @@ def bench_evaluate(
     Returns:
         ``seconds`` of everything but generating the rows (fitting and cross-fitted prediction of the reward model,
         checks, estimates, tuning, bootstraps, diagnostics) and its parts; ``peak_mb``, the largest resident size of
-        the process, interpreter and held rows included.
+        the process, interpreter and held rows included. With `stream` also ``scaling``, for 10^4 rows, 10^5, ...
     """
-    job = [rows, actions, bootstraps, int(stream), seed]
+    if not stream:
+        return {**_process(rows, actions, bootstraps, 0, seed), "reference": {"obp 0.5.7": REFERENCE}}
+    sizes = [10**k for k in range(4, 10) if 10**k < rows] + [rows]
+    found = [_process(size, actions, bootstraps, 1, seed) for size in sizes]
+    kept = ("rows", "seconds", "processor_seconds", "peak_mb", "file_mb")
+    scaling = [{name: one[name] for name in kept} for one in found]
+    return {**found[-1], "scaling": scaling, "reference": {"obp 0.5.7": REFERENCE}}
+
+
+def _process(*job: int) -> dict[str, Any]:
     code = "from multimodal_dql.bench.evaluate import main; main()"
     done = subprocess.run(  # noqa: S603  (our own interpreter and numbers)
         [sys.executable, "-c", code, *map(str, job)], check=True, capture_output=True, text=True
     )
-    return {**json.loads(done.stdout.splitlines()[-1]), "reference": {"obp 0.5.7": REFERENCE}}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main() -> None:

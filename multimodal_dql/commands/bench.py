@@ -232,8 +232,9 @@ def evaluate(
     from multimodal_dql.bench.evaluate import bench_evaluate
 
     result = bench_evaluate(rows, actions, bootstraps, stream=stream, seed=seed)
-    kinds = ("model_seconds", "pass_seconds", "result_seconds", "seconds", "peak_mb")
-    emit(json_output, result, lambda c: c.print(table(kinds, [tuple(f"{result[k]:g}" for k in kinds)])))
+    kinds = ("rows", "seconds", "processor_seconds", "peak_mb")
+    lines = [tuple(f"{line[kind]:,}" for kind in kinds) for line in result.get("scaling", [result])]
+    emit(json_output, result, lambda c: c.print(table(kinds, lines)))
 
 
 @app.command("ope-coverage")

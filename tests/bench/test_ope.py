@@ -56,3 +56,4 @@ def test_held_and_streamed_rows_give_the_same_values() -> None:
     assert held["estimators"] == 7
     assert held["seconds"] > 0
     assert held["peak_mb"] > 30
+    assert [line["rows"] for line in streamed["scaling"]] == [3000]

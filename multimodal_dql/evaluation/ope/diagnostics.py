@@ -120,10 +120,11 @@ class Overlap:
         K = part.target.shape[1]
         self.columns = max(self.columns, K)
         if K <= _FEW:
-            here = part.action[:, None] == np.arange(K)
-            self.logged[:K] += here.sum(0)
-            self.target[:K] += part.target.sum(0)
-            self.actions.add(part, here * w[:, None] - part.target)
+            self.logged[:K] += np.bincount(part.action, minlength=K)
+            self.target[:K] += np.ones(len(w)) @ part.target
+            gap = -part.target
+            gap[np.arange(len(w)), part.action] += w
+            self.actions.add(part, gap)
 
     def merge(self, other: Overlap) -> Self:
         """Add what another has seen."""
@@ -137,8 +138,8 @@ class Overlap:
         return self
 
     def clustered(self) -> bool:
-        """Whether rows share units: fewer units than rows by more than the count of units is unsure of."""
-        return bool(self.units.count() < 0.96 * self.table.rows.sum())
+        """Whether rows share units: fewer units than rows, by more than the count of units is unsure of."""
+        return bool(self.units.count() < (1.0 if self.units.exact else 0.96) * self.table.rows.sum())
 
     def bounds(
         self, confidence: float, weight_bound: float | None, unit_rows: int

@@ -36,9 +36,14 @@ class DistinctKeys:
         self.smallest = _distinct(self.smallest, other.smallest)
         return self
 
+    @property
+    def exact(self) -> bool:
+        """Whether every key is still kept."""
+        return len(self.smallest) < _KEPT
+
     def count(self) -> float:
         """Distinct keys so far."""
-        if len(self.smallest) < _KEPT:
+        if self.exact:
             return float(len(self.smallest))
         return (_KEPT - 1) / (float(self.smallest[-1]) / 2.0**64)
 

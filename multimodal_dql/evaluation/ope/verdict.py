@@ -41,14 +41,17 @@ class Gate:
         effective_rewards: effective number of rewards (of w r).
         largest_share: of the sum of weights, by one row, at most.
         calibration_p: p-value of the mean weight below which propensities or support are not believed.
+        action_p: the same for a single action, where it is off by more than .01; heavy weights reach .001 by chance too
+            often.
         missing: target's mass without support, at most: columns never logged, or what the mean weight lacks to 1.
     """
 
     units: float = 50.0
     effective: float = 100.0
     effective_rewards: float = 25.0
-    largest_share: float = 0.03
+    largest_share: float = 0.02
     calibration_p: float = 0.001
+    action_p: float = 1e-5
     missing: float = 0.1
 
 
@@ -72,6 +75,18 @@ def verdict(d: Diagnostics, gate: Gate | None = None) -> Verdict:
             "probabilities are wrong, or the log cannot show some of what the policy shows",
             f"权重均值为 {d.mean_weight:.3f} 而非 1（p = {d.calibration_p:.2g}）：记录的概率有误，"
             "或日志无法展示该策略的部分选择",
+            "a log with the probabilities that were used when it was made, and some chance for every candidate",
+            "需要一份记录了当时真实概率、且每个候选都有机会被展示的日志",
+        )
+    off = [a for a in d.actions if a.p < g.action_p and abs(a.weighted - a.target) > 0.01]
+    if off:
+        worst = max(off, key=lambda a: abs(a.weighted - a.target))
+        return Verdict(
+            False,
+            f"the candidate in position {worst.action} carries {worst.weighted:.1%} of the weight where the policy "
+            f"gives it {worst.target:.1%}: its logged probabilities are wrong, or it is not always on offer",
+            f"第 {worst.action} 位候选的权重占 {worst.weighted:.1%}，而该策略给它 {worst.target:.1%}："
+            "其记录的概率有误，或它并非总是可选",
             "a log with the probabilities that were used when it was made, and some chance for every candidate",
             "需要一份记录了当时真实概率、且每个候选都有机会被展示的日志",
         )

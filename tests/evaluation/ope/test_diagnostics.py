@@ -147,6 +147,18 @@ def test_gate_refuses_wrong_propensities() -> None:
     assert "1.250 instead of 1" in judged.reason
 
 
+def test_gate_refuses_probabilities_that_are_wrong_in_a_way_that_cancels() -> None:
+    """One action's too high, the other's too low: the mean weight is 1, and only the actions tell."""
+    d = bandit(20_000, [0.5, 0.5], [0.5, 0.5])
+    wrong = Decisions(d.unit, d.reward, d.action, np.where(d.action == 0, 5 / 11, 5 / 9), d.target)
+    found = diagnose(wrong)
+    assert found.mean_weight == pytest.approx(1, abs=0.01)
+    judged = verdict(found)
+    assert not judged.answerable
+    assert "position" in judged.reason
+    assert judged.reason_zh != judged.reason
+
+
 def test_gate_refuses_when_nothing_matches_and_says_so_in_both_languages() -> None:
     d = bandit(500, [1.0, 0.0], [0.0, 1.0])
     judged = verdict(diagnose(d))
