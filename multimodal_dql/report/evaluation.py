@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -104,6 +103,7 @@ def print_evaluation(found: LogEvaluation, console: Console | None = None, lang:
         for sentence in words.sentences(policy):
             console.print(Text(for_terminal(sentence), style=f"bold {style}"))
     console.print(_table(found, words))
+    console.print(Text(for_terminal(t("evaluation_marked")), style="dim"))
     for heading, lines in (
         (t("evaluation_trust"), [line for p in found.policies for line in words.trust(p)]),
         (t("evaluation_log"), words.log()),
@@ -131,7 +131,7 @@ def _table(found: LogEvaluation, words: Words) -> Table:
         for name, e in policy.result.estimates.items():
             first = name == next(iter(policy.result.estimates))
             chosen = name == policy.result.headline and not unread
-            ends = f"[{words.number(e.low)}, {words.number(e.high)}]" if math.isfinite(e.low) else ""
+            ends = words.ends(name, e.low, e.high)
             cells = (policy.name if first else "", words.estimator(name), words.number(e.value), ends)
             style = "bold" if chosen else "dim" if unread else ""
             table.add_row(*(Text(for_terminal(cell)) for cell in cells), style=style)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from multimodal_dql.errors import Lang
 from multimodal_dql.report import numbers, plots
-from multimodal_dql.report.evaluation_words import Side, Words
+from multimodal_dql.report.evaluation_words import MARK, SAMPLING_ONLY, Side, Words
 from multimodal_dql.report.output import write_text
 from multimodal_dql.report.page import render_page
 from multimodal_dql.report.texts import Texts
@@ -142,9 +142,9 @@ def _policy(policy: PolicyEvaluation, words: Words, titles: Mapping[str, str]) -
     scale = plots.scale_of([logged, *near])
     lines = tuple(
         _Line(
-            name=words.estimator(name),
+            name=words.estimator(name) + (MARK if name in SAMPLING_ONLY else ""),
             value=words.number(e.value),
-            interval=f"[{words.number(e.low)}, {words.number(e.high)}]" if math.isfinite(e.low) else "",
+            interval=words.ends(name, e.low, e.high),
             drawing=plots.interval(scale, e.value, e.low, e.high, zero=logged),
             side="for" if name == policy.result.headline and policy.result.verdict.answerable else "",
         )

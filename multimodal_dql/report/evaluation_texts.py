@@ -83,6 +83,10 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
         "agree, the answer does not hang on a method.",
         "每一行是对同一数值的一种估计；竖线为日志自身的所得。各行一致时，结论不依赖于方法。",
     ),
+    "evaluation_marked": (
+        "† the interval covers chance only: this method trades bias for a smaller spread, which no interval shows.",
+        "† 区间只含随机误差：该方法以偏差换取较小的波动，而偏差不体现在区间中。",
+    ),
     "evaluation_weights": ("Weights", "权重"),
     "evaluation_weights_intro": (
         "A decision weighs as much as the policy would have made it more often than the log did. Few heavy decisions "

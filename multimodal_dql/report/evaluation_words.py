@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Side", "Words"]
 
 LOGGED = "logged"
+SAMPLING_ONLY = frozenset({"cips", "dm", "switch_dr", "dr_os", "replay"})
+"""Estimators that are biased on purpose: their intervals do not hold the truth 95 times of 100 (docs/ope.md)."""
+MARK = "†"
 Side = Literal["ahead", "behind", "same", "none"]
 
 
@@ -99,6 +102,12 @@ class Words:
     def estimator(self, name: str) -> str:
         """In words."""
         return self.t(f"estimator_{name}") if f"estimator_{name}" in TEXTS else name
+
+    def ends(self, name: str, low: float, high: float) -> str:
+        """An interval, marked where it leaves out the bias of the method; empty where there is none."""
+        if not math.isfinite(low):
+            return ""
+        return f"[{self.number(low)}, {self.number(high)}]{MARK if name in SAMPLING_ONLY else ''}"
 
     def trust(self, policy: PolicyEvaluation) -> list[str]:
         """Effective sample size, weights, and how the estimate was chosen."""
