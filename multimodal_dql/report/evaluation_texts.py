@@ -17,19 +17,19 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation_say_ahead": (
         "On this log, {policy} would have earned {value} ({level} interval {low} to {high}), against {logged} of the "
         "log itself: {relative} ({gap_low} to {gap_high}).",
-        "在这份日志上，“{policy}”本可获得 {value}（{level} 区间 {low} 至 {high}），日志自身为 {logged}："
+        "在这份日志上，“{policy}”本可达到{value}（{level} 区间 {low} 至 {high}），日志自身为 {logged}："
         "{relative}（{gap_low} 至 {gap_high}）。",
     ),
     "evaluation_say_same": (
         "On this log, {policy} would have earned {value} ({level} interval {low} to {high}), which cannot be told from "
         "the {logged} of the log itself: {relative} ({gap_low} to {gap_high}).",
-        "在这份日志上，“{policy}”本可获得 {value}（{level} 区间 {low} 至 {high}），与日志自身的 {logged} 分不出差别："
+        "在这份日志上，“{policy}”本可达到{value}（{level} 区间 {low} 至 {high}），与日志自身的 {logged} 分不出差别："
         "{relative}（{gap_low} 至 {gap_high}）。",
     ),
     "evaluation_say_alone": (
         "On this log, {policy} would have earned {value} ({level} interval {low} to {high}); the log itself earned "
         "{logged}.",
-        "在这份日志上，“{policy}”本可获得 {value}（{level} 区间 {low} 至 {high}）；日志自身为 {logged}。",
+        "在这份日志上，“{policy}”本可达到{value}（{level} 区间 {low} 至 {high}）；日志自身为 {logged}。",
     ),
     "evaluation_say_none": (
         "This log cannot say what {policy} would have earned: {reason}. What could: {needed}.",
@@ -43,8 +43,10 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation_side_behind": ("Less than the log", "少于日志"),
     "evaluation_side_same": ("No difference shown", "看不出差别"),
     "evaluation_side_none": ("The log cannot say", "日志无法回答"),
-    "evaluation_noun_click": ("clicks a decision", "每次决策的点击"),
+    "evaluation_noun_click": ("click rate", "点击率"),
     "evaluation_noun_other": ("{reward} a decision", "每次决策的 {reward}"),
+    "evaluation_value_click": ("a click rate of {value}", "点击率 {value}"),
+    "evaluation_value_other": ("{value} {reward} a decision", "每次决策 {value}（{reward}）"),
     "evaluation_verdict": ("The verdict", "结论"),
     "evaluation_policy": ("Policy", "策略"),
     "evaluation_estimator": ("Estimator", "估计量"),

@@ -67,10 +67,9 @@ class Words:
             said = (verdict.reason, verdict.needed), (verdict.reason_zh, verdict.needed_zh)
             reason, needed = said[t.lang == "zh"]
             return [t("evaluation_say_none", policy=policy.name, reason=reason, needed=needed)]
-        unit = f" {self.noun}" if t.lang == "en" else f"（{self.noun}）"
         fields = {
             "policy": policy.name,
-            "value": self.number(e.value) + unit,
+            "value": self._with_unit(e.value),
             "low": self.number(e.low),
             "high": self.number(e.high),
             "level": self.level,
@@ -81,22 +80,25 @@ class Words:
             out = [t("evaluation_say_alone", **fields)]
         else:
             key = "same" if self.side(policy) == "same" else "ahead"
-            relative, low, high = (self._relative(x) for x in (gap.value, gap.low, gap.high))
+            relative, low, high = (
+                self._relative(x, self.found.logged.value) for x in (gap.value, gap.low, gap.high)
+            )
             out = [t(f"evaluation_say_{key}", **fields, relative=relative, gap_low=low, gap_high=high)]
         for other, pair in policy.against.items():
             if other != LOGGED:
-                ends = {
-                    "gap": self.signed(pair.value),
-                    "low": self.signed(pair.low),
-                    "high": self.signed(pair.high),
-                }
+                earned = next(p.headline.value for p in self.found.policies if p.name == other)
+                three = (self._relative(x, earned) for x in (pair.value, pair.low, pair.high))
+                ends = dict(zip(("gap", "low", "high"), three, strict=True))
                 out.append(
                     t("evaluation_say_pair", policy=policy.name, other=other, level=self.level, **ends)
                 )
         return out
 
-    def _relative(self, gap: float) -> str:
-        earned = self.found.logged.value
+    def _with_unit(self, value: float) -> str:
+        kind = "click" if self.shares else "other"
+        return self.t(f"evaluation_value_{kind}", value=self.number(value), reward=self.found.reward)
+
+    def _relative(self, gap: float, earned: float) -> str:
         return numbers.signed_percent(gap / earned) if earned > 0 else self.signed(gap)
 
     def estimator(self, name: str) -> str:

@@ -70,7 +70,7 @@ def test_a_sentence_holds_the_numbers_of_the_json(found: LogEvaluation) -> None:
     json.dumps(result, allow_nan=False)
     first = result["policies"]["first"]
     text = " ".join(said(found, "en").split())
-    assert f"first would have earned {100 * first['value']:.2f}%" in text
+    assert f"first would have earned a click rate of {100 * first['value']:.2f}%" in text
     gap = first["against"]["logged"]["value"] / result["logged"]["value"]
     assert f"{100 * gap:+.1f}%" in text
     assert "first against" in text
