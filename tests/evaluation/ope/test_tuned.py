@@ -38,6 +38,26 @@ def test_three_rows_by_hand(estimator: Tuned, by_hand: float) -> None:
     assert found.details["lambda"] == estimator.grid[0]
 
 
+@pytest.mark.parametrize("kind", [ClippedIPS, SwitchDR, DRos])
+@pytest.mark.parametrize("parameter", [0.7, 1.5, 40.0])
+def test_as_plain_python(kind: type[Tuned], parameter: float) -> None:
+    """The formulas again, row by row."""
+    d, terms = draw(300, 4, seed=8), []
+    assert d.predicted is not None
+    for i in range(300):
+        a = int(d.action[i])
+        w = float(d.target[i, a]) / float(d.propensity[i])
+        direct = math.fsum(float(p) * float(q) for p, q in zip(d.target[i], d.predicted[i], strict=True))
+        residual = float(d.reward[i]) - float(d.predicted[i, a])
+        used = {
+            "cips": min(w, parameter),
+            "switch_dr": w if w <= parameter else 0.0,
+            "dr_os": parameter * w / (w * w + parameter),
+        }[kind.name]
+        terms.append(used * float(d.reward[i]) if kind is ClippedIPS else direct + used * residual)
+    assert kind(parameter).update(d).result().value == pytest.approx(math.fsum(terms) / 300, rel=1e-13)
+
+
 def test_clipping_says_how_much_was_cut() -> None:
     """Two of three rows cut from 2 to 1.5: mean weight 4.25 / 3 before, 3.25 / 3 after; rewards are at most 1."""
     details = ClippedIPS(1.5).update(THREE).result().details
