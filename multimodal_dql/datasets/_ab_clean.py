@@ -85,8 +85,11 @@ def pooled(rows: Sequence[ArmRow], pool: Pool) -> tuple[Arm, ...]:
     return tuple(arms.values())
 
 
-def components(tests: Sequence[Test]) -> list[int]:
-    """The connected component of each test, numbered in order: two tests that share a headline are linked."""
+def components(tests: Sequence[Test], together: Sequence[str] = ()) -> list[int]:
+    """The connected component of each test, numbered in order: two tests that share a headline are linked.
+
+    So are two tests of the same name in `together` (G,), if given.
+    """
     parent = list(range(len(tests)))
 
     def root(i: int) -> int:
@@ -101,5 +104,9 @@ def components(tests: Sequence[Test]) -> list[int]:
             if row.headline:
                 a, b = root(i), root(first.setdefault(normalised_headline(row.headline), i))
                 parent[max(a, b)] = min(a, b)
+    same: dict[str, int] = {}
+    for i, name in enumerate(together):
+        a, b = root(i), root(same.setdefault(name, i))
+        parent[max(a, b)] = min(a, b)
     number: dict[int, int] = {}
     return [number.setdefault(root(i), len(number)) for i in range(len(tests))]

@@ -6,6 +6,9 @@
     words            the commonest words and marks, as sublinear TF-IDF (Salton & Buckley 1988), each row of length 1
     topic:<encoder>  leading directions of the story's mean embedding times those of the deviation from it: whether the
                      same difference of words matters more in one kind of story than in another
+    picture:<encoder>  the picture's embedding: only where siblings have different pictures
+    cross:<picture encoder>*<text encoder>  leading directions of the picture's embedding times those of the text's
+                     deviation: whether the same difference of words matters more next to one kind of picture
 
 Columns are centred within a story, because only differences between siblings are compared, and every block is scaled to
 the mean squared row length 1, so that a block's prior variance is the variance of the effects it can explain.
@@ -42,12 +45,14 @@ class BlockSettings:
         words: V, how many of the commonest words and marks; 0 for none.
         topics: Q, directions of the story's mean embedding; 0 for no topic block.
         deviations: R, directions of the deviation from it.
+        pictures: directions of the picture's embedding in the blocks ``cross``; 0 for none.
     """
 
     style: bool = True
     words: int = 400
     topics: int = 6
     deviations: int = 32
+    pictures: int = 4
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,9 @@ class Blocks:
         style_mean: (F,), style_sd: (F,); empty without a block of style.
         novelty_mean: (E,), novelty_sd: (E,).
         vocabulary: (V,) tokens, idf: (V,) their weights.
-        topics: encoder name -> its interaction.
+        topics: encoder name -> its interaction; for ``cross`` blocks ``<picture encoder>*<text encoder>``, mean and
+            directions of the picture, deviations of the text.
+        pictures: names of picture encoders.
         scales: block name -> factor of its columns, in the order of the columns.
     """
 
@@ -81,6 +88,7 @@ class Blocks:
     idf: Float
     topics: Mapping[str, Topics]
     scales: Mapping[str, float]
+    pictures: tuple[str, ...] = ()
 
     def columns(self, contents: Contents) -> tuple[Float, Int]:
         """Centred columns (N, P) and the block of each (P,); rows of unknown texts are 0."""
@@ -93,7 +101,7 @@ class Blocks:
 def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
     """Measure on training contents what the columns need: means, spreads, directions, the commonest words."""
     known = contents.take(contents.known)
-    encoders = tuple(contents.vectors)
+    encoders, pictures = tuple(contents.vectors), tuple(contents.pictures)
     novelty = _novelty(known) if settings.style else np.zeros((known.N, 0))
     styled = known.style if settings.style else np.zeros((known.N, 0))
     vocabulary, idf = _vocabulary(known.tokens, settings.words)
@@ -107,8 +115,15 @@ def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
         idf=idf,
         topics={
             name: _topics(known, name, settings) for name in encoders if settings.topics * settings.deviations
+        }
+        | {
+            f"{picture}*{text}": _crossed(known, picture, text, settings)
+            for picture in pictures
+            for text in encoders
+            if settings.pictures * settings.deviations
         },
         scales={},
+        pictures=pictures,
     )
     scales = {}
     for name, part in _parts(unscaled, known).items():
@@ -127,11 +142,15 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
     if blocks.vocabulary:
         parts["words"] = _tf_idf(contents.tokens, blocks.vocabulary, blocks.idf)
     for name, topics in blocks.topics.items():
-        deviation = contents.centred(contents.vectors[name])
-        mean = contents.vectors[name] - deviation - topics.mean
-        topic = np.clip(mean @ topics.directions, -_CLIP, _CLIP)
+        picture, _, text = name.rpartition("*")
+        deviation = contents.centred(contents.vectors[text])
+        mean = contents.pictures[picture] if picture else contents.vectors[text] - deviation
+        topic = np.clip((mean - topics.mean) @ topics.directions, -_CLIP, _CLIP)
         product = topic[:, :, None] * (deviation @ topics.deviations)[:, None, :]
-        parts[f"topic:{name}"] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
+        block = f"cross:{name}" if picture else f"topic:{name}"
+        parts[block] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
+    for name in blocks.pictures:
+        parts[f"picture:{name}"] = contents.pictures[name]
     return parts
 
 
@@ -177,6 +196,15 @@ def _topics(contents: Contents, name: str, settings: BlockSettings) -> Topics:
     _, deviations = _principal(deviation, settings.deviations)
     scaled = np.ascontiguousarray(directions / np.sqrt(np.maximum(values, 1e-9)))
     return Topics(centre, scaled, deviations)
+
+
+def _crossed(contents: Contents, picture: str, text: str, settings: BlockSettings) -> Topics:
+    """Principal directions of pictures (to unit variance) and of the deviations of texts from their siblings."""
+    shown = contents.pictures[picture][contents.pictured]
+    centre = shown.mean(axis=0) if len(shown) else np.zeros(contents.pictures[picture].shape[1])
+    values, directions = _principal(shown - centre, settings.pictures)
+    _, deviations = _principal(contents.centred(contents.vectors[text]), settings.deviations)
+    return Topics(centre, np.ascontiguousarray(directions / np.sqrt(np.maximum(values, 1e-9))), deviations)
 
 
 def _principal(rows: Float, count: int) -> tuple[Float, Float]:

@@ -1,4 +1,4 @@
-"""The texts of stories and their embeddings, as a content prior reads them.
+"""The texts and pictures of stories and their embeddings, as a content prior reads them.
 
 Shape letters: ``N`` variants, ``G`` stories (tests), ``E`` encoders, ``D`` embedding, ``F`` style features.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,14 +28,16 @@ Bool = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Contents:
-    """Texts with their embeddings; those of one story follow each other.
+    """Variants with their embeddings; those of one story follow each other.
 
     Attributes:
-        story: (N,) index of the story of each text, ascending.
-        vectors: encoder name -> (N, D); the row of a text it cannot read is 0.
-        known: (N,) whether every encoder can read the text.
+        story: (N,) index of the story of each variant, ascending.
+        vectors: text encoder -> (N, D); the row of a text it cannot read is 0.
+        known: (N,) whether there is what its siblings have: a text that every text encoder can read, if any sibling
+            has a text, and a picture, if any has one and there are picture encoders.
         style: (N, F).
         tokens: (N,) words and marks with their counts.
+        pictures: picture encoder -> (N, D); the row of an absent picture is 0.
     """
 
     story: Int
@@ -43,6 +45,7 @@ class Contents:
     known: Bool
     style: Float
     tokens: tuple[Counter[str], ...]
+    pictures: Mapping[str, Float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -51,41 +54,68 @@ class Contents:
         story: Int,
         vectors: Mapping[str, NDArray[Any]],
         known: Bool | None = None,
+        pictures: Mapping[str, NDArray[Any]] | None = None,
+        pictured: Bool | None = None,
     ) -> Self:
-        """From texts and their embeddings. Raises ValueError for shapes that do not fit or stories out of order."""
+        """From texts and embeddings. Raises ValueError for shapes that do not fit or stories out of order.
+
+        Args:
+            texts: (N,).
+            story: (N,).
+            vectors: text encoder -> (N, D).
+            known: (N,) texts that every text encoder can read; all that are not blank if None.
+            pictures: picture encoder -> (N, D).
+            pictured: (N,) variants that have a picture; all if None.
+        """
         n = len(texts)
         readable = np.array([bool(text and text.strip()) for text in texts], np.bool_)
         known = readable if known is None else readable & known
-        if story.shape != (n,) or known.shape != (n,) or any(len(v) != n for v in vectors.values()):
+        shown = {name: np.asarray(v, np.float64) for name, v in (pictures or {}).items()}
+        pictured = np.full(n, bool(shown)) if pictured is None else pictured
+        sizes = {len(v) for v in (*vectors.values(), *shown.values(), known, pictured, story)}
+        if sizes - {n} or story.ndim != 1:
             raise ValueError(f"{n} texts need as many stories, vectors and flags")
         if n and (np.diff(story) < 0).any():
             raise ValueError("the texts of one story must follow each other, stories ascending")
+        if shown:
+            texted, seen = (np.isin(story, story[flag]) for flag in (readable, pictured))
+            known = (known | ~texted) & (pictured | ~seen) & (texted | seen)
         arrays = {name: np.asarray(v, np.float64) for name, v in vectors.items()}
-        return cls(story, arrays, known, style(texts), tuple(map(tokens, texts)))
+        return cls(story, arrays, known, style(texts), tuple(map(tokens, texts)), shown)
 
     @property
     def N(self) -> int:  # noqa: N802 - a shape letter
-        """Texts."""
+        """Variants."""
         return len(self.story)
 
     @property
     def encoders(self) -> tuple[str, ...]:
-        """Names, in order."""
-        return tuple(self.vectors)
+        """Names, those of texts first."""
+        return (*self.vectors, *self.pictures)
+
+    @property
+    def pictured(self) -> Bool:
+        """Whether there is a picture that every picture encoder has read, (N,)."""
+        here = [v.any(axis=1) for v in self.pictures.values()]
+        return np.logical_and.reduce(here) if here else np.zeros(self.N, np.bool_)
 
     def only(self, encoders: Sequence[str]) -> Contents:
-        """The same texts as some of the encoders see them."""
-        vectors = {name: self.vectors[name] for name in encoders}
-        return Contents(self.story, vectors, self.known, self.style, self.tokens)
+        """The same variants as some of the encoders see them."""
+        vectors = {name: self.vectors[name] for name in encoders if name in self.vectors}
+        pictures = {name: self.pictures[name] for name in encoders if name in self.pictures}
+        if len(vectors) + len(pictures) < len(encoders):
+            raise KeyError(next(name for name in encoders if name not in self.encoders))
+        return replace(self, vectors=vectors, pictures=pictures)
 
     def take(self, keep: Bool) -> Contents:
-        """The texts where `keep` (N,) is true, whole stories at a time."""
+        """The variants where `keep` (N,) is true, whole stories at a time."""
         return Contents(
             self.story[keep],
             {name: v[keep] for name, v in self.vectors.items()},
             self.known[keep],
             self.style[keep],
             tuple(t for t, wanted in zip(self.tokens, keep.tolist(), strict=True) if wanted),
+            {name: v[keep] for name, v in self.pictures.items()},
         )
 
     def centred(self, columns: Float) -> Float:

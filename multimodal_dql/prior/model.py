@@ -15,7 +15,7 @@ Shape letters: ``G`` tests, ``A`` arms, ``N`` variants, ``P`` columns, ``R`` rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -231,7 +231,7 @@ def cross_validate(
 
 
 def _renumbered(contents: Contents, tests: ABTests) -> Contents:
-    return Contents(tests.test, contents.vectors, contents.known, contents.style, contents.tokens)
+    return replace(contents, story=tests.test)
 
 
 def _story_chunks(story: Int) -> list[Bool]:
