@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import PydanticCustomError
 
-from multimodal_dql.datasets._ab_clean import Test, components, gather, pooled
+from multimodal_dql.datasets._ab_clean import by_headline, components, gather, pooled
 from multimodal_dql.datasets._ab_read import read_ab_table
 from multimodal_dql.datasets._ab_rows import ArmRow
 from multimodal_dql.datasets._faults import row_fault, shown
@@ -106,7 +106,8 @@ def _contests(
     keep = np.array([bool(row.impressions) and row.test not in dead for row in rows], np.bool_)
     used = [row for row, kept in zip(rows, keep.tolist(), strict=True) if kept]
     tests = gather(used)
-    linked = components(tests, [_contest(test.test) for test in tests])
+    # Rounds of one contest go together, and so do contests that share a caption.
+    linked = components(tests, lambda row: (*by_headline(row), f"\0{_contest(row.test)}"))
     arms = [pooled(test.rows, "text") for test in tests]
     kept = [g for g, found in enumerate(arms) if len(found) > 1]
     if not kept:
@@ -145,7 +146,9 @@ def _contests(
         replicates=Replicates(nothing, nothing, nothing),
         cleaning=cleaning,
     )
-    return CaptionContests(made, tuple(_policy(name) for name in made.test_ids), point_overdispersion(votes[keep]))
+    return CaptionContests(
+        made, tuple(_policy(name) for name in made.test_ids), point_overdispersion(votes[keep])
+    )
 
 
 def point_overdispersion(votes: NDArray[np.int64]) -> float:
@@ -209,8 +212,8 @@ def _row(
     text = str(values["caption"] or "").strip()
     if not text or not _SUMMARY.fullmatch(name):
         field = "file" if text else "caption"
-        code = row_fault("not_csv", reason="no caption" if not text else f"'{shown(name)}' is no vote summary")
-        problems.append(Problem(f"{name}, {table.unit} {line}, {field}", code))
+        fault = row_fault("no_summary", name=shown(name, 60)) if text else row_fault("no_caption")
+        problems.append(Problem(f"{name}, {table.unit} {line}, {field}", fault))
         return None
     counts = []
     for column in _VOTES:
@@ -257,4 +260,4 @@ def _question(name: str) -> str | None:
 def _picture(folder: Path, contest: str) -> str | None:
     """The cartoon of a contest, if its file is there."""
     found = (folder / "images" / f"{contest}{suffix}" for suffix in _PICTURES)
-    return next((str(path) for path in found if path.is_file()), None)
+    return next((str(path.absolute()) for path in found if path.is_file()), None)

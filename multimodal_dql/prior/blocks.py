@@ -6,7 +6,7 @@
     words            the commonest words and marks, as sublinear TF-IDF (Salton & Buckley 1988), each row of length 1
     topic:<encoder>  leading directions of the story's mean embedding times those of the deviation from it: whether the
                      same difference of words matters more in one kind of story than in another
-    picture:<encoder>  the picture's embedding: only where siblings have different pictures
+    picture:<encoder>  leading directions in which the pictures of siblings differ, where they do
     cross:<picture encoder>*<text encoder>  leading directions of the picture's embedding times those of the text's
                      deviation: whether the same difference of words matters more next to one kind of picture
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class BlockSettings:
         topics: Q, directions of the story's mean embedding; 0 for no topic block.
         deviations: R, directions of the deviation from it.
         pictures: directions of the picture's embedding in the blocks ``cross``; 0 for none.
+        looks: L, at most so many directions in which pictures of siblings differ.
     """
 
     style: bool = True
@@ -53,6 +54,7 @@ class BlockSettings:
     topics: int = 6
     deviations: int = 32
     pictures: int = 4
+    looks: int = 64
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Blocks:
         vocabulary: (V,) tokens, idf: (V,) their weights.
         topics: encoder name -> its interaction; for ``cross`` blocks ``<picture encoder>*<text encoder>``, mean and
             directions of the picture, deviations of the text.
-        pictures: names of picture encoders.
+        pictures: picture encoder -> D.
+        looks: picture encoder -> directions (D, L) in which pictures of siblings differ; not in it if they never do.
         scales: block name -> factor of its columns, in the order of the columns.
     """
 
@@ -88,7 +91,8 @@ class Blocks:
     idf: Float
     topics: Mapping[str, Topics]
     scales: Mapping[str, float]
-    pictures: tuple[str, ...] = ()
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    looks: Mapping[str, Float] = field(default_factory=dict)
 
     def columns(self, contents: Contents) -> tuple[Float, Int]:
         """Centred columns (N, P) and the block of each (P,); rows of unknown texts are 0."""
@@ -123,7 +127,8 @@ def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
             if settings.pictures * settings.deviations
         },
         scales={},
-        pictures=pictures,
+        pictures={name: contents.pictures[name].shape[1] for name in pictures},
+        looks={name: axes for name in pictures if (axes := _looks(known, name, settings.looks)).shape[1]},
     )
     scales = {}
     for name, part in _parts(unscaled, known).items():
@@ -137,6 +142,7 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
     parts = {name: contents.vectors[name] for name in blocks.encoders}
     if len(blocks.style_mean):
         parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
+    if len(blocks.novelty_mean):
         novelty = (_novelty(contents) - blocks.novelty_mean) / blocks.novelty_sd
         parts["novelty"] = np.clip(novelty, -_CLIP, _CLIP)
     if blocks.vocabulary:
@@ -149,8 +155,8 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
         product = topic[:, :, None] * (deviation @ topics.deviations)[:, None, :]
         block = f"cross:{name}" if picture else f"topic:{name}"
         parts[block] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
-    for name in blocks.pictures:
-        parts[f"picture:{name}"] = contents.pictures[name]
+    for name, axes in blocks.looks.items():
+        parts[f"picture:{name}"] = contents.pictures[name] @ axes
     return parts
 
 
@@ -205,6 +211,12 @@ def _crossed(contents: Contents, picture: str, text: str, settings: BlockSetting
     values, directions = _principal(shown - centre, settings.pictures)
     _, deviations = _principal(contents.centred(contents.vectors[text]), settings.deviations)
     return Topics(centre, np.ascontiguousarray(directions / np.sqrt(np.maximum(values, 1e-9))), deviations)
+
+
+def _looks(contents: Contents, picture: str, count: int) -> Float:
+    """Principal directions (D, L) in which the pictures of siblings differ; L is 0 if they never do."""
+    values, directions = _principal(contents.centred(contents.pictures[picture]), count)
+    return np.ascontiguousarray(directions[:, values > 1e-9 * max(float(values.max(initial=0.0)), 1e-3)])
 
 
 def _principal(rows: Float, count: int) -> tuple[Float, Float]:

@@ -16,10 +16,19 @@ from numpy.typing import NDArray
 
 from multimodal_dql.datasets.ab_tests import ABTests
 from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
+from multimodal_dql.encoders.registry import encoder_info
+from multimodal_dql.errors import ABTestsError, UsageError
 from multimodal_dql.features import features
 from multimodal_dql.prior.style import style, tokens
 
-__all__ = ["Contents", "encode_texts", "headline_contents"]
+__all__ = [
+    "Contents",
+    "encode",
+    "encode_pictures",
+    "encode_texts",
+    "headline_contents",
+    "picture_paths",
+]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -156,6 +165,67 @@ def encode_texts(
     return {name: made.vectors[name][: len(texts)].astype(np.float64) for name in encoders}, known
 
 
+def encode_pictures(
+    paths: Sequence[Path | None],
+    encoders: Sequence[str],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, Float]:
+    """Embeddings of picture files by picture encoders, through the feature cache; the row of None is 0.
+
+    Returns:
+        encoder name -> (N, D).
+
+    Raises:
+        EncoderError: an encoder is not available.
+        MediaError: a file cannot be read.
+    """
+    place = {path: n for n, path in enumerate(dict.fromkeys(path for path in paths if path is not None))}
+    index = np.array([-1 if path is None else place[path] for path in paths], np.int64)
+    if not place:
+        return {name: np.zeros((len(paths), encoder_info(name).dim)) for name in encoders}
+    first = next(iter(place))
+    rows = [Variant("pictures", str(n), path, None, None) for n, path in enumerate(place)]
+    spare = Variant("pictures", "spare", first, None, None)
+    catalogue = Catalogue(Path("pictures"), (Item("pictures", (*rows, spare)),))
+    made = features(catalogue, list(encoders), cache=cache, strict=True, progress=progress)
+    there = (index >= 0)[:, None]
+    return {name: np.where(there, made.vectors[name][index].astype(np.float64), 0.0) for name in encoders}
+
+
+def encode(
+    texts: Sequence[str | None],
+    pictures: Sequence[Path | None],
+    story: Int,
+    encoders: Sequence[str],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Contents:
+    """Contents of variants whose texts and picture files these are, in stories (N,), ascending.
+
+    Raises:
+        UsageError: an encoder of sounds: no past test says what a sound does.
+        EncoderError: an encoder is not available.
+        MediaError: a picture cannot be read.
+    """
+    kinds = {name: encoder_info(name).modality for name in encoders}
+    if deaf := [name for name, kind in kinds.items() if kind not in ("text", "image")]:
+        raise UsageError(
+            detail=f"the prior reads texts and pictures; leave '{deaf[0]}' out of --encoders",
+            detail_zh=f"先验只读取文字和图片；请从 --encoders 中去掉 “{deaf[0]}”",
+        )
+    reading = [name for name in encoders if kinds[name] == "text"]
+    seeing = [name for name in encoders if kinds[name] == "image"]
+    vectors, known = encode_texts(texts, reading, cache=cache, progress=progress) if reading else ({}, None)
+    if not seeing:
+        return Contents.of(texts, story, vectors, known)
+    shown = encode_pictures(pictures, seeing, cache=cache, progress=progress)
+    pictured = np.array([path is not None for path in pictures], np.bool_)
+    return Contents.of(texts, story, vectors, known, shown, pictured)
+
+
 def headline_contents(
     tests: ABTests,
     encoders: Sequence[str],
@@ -163,6 +233,24 @@ def headline_contents(
     cache: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Contents:
-    """The headlines of A/B tests."""
-    vectors, known = encode_texts(tests.headlines, encoders, cache=cache, progress=progress)
-    return Contents.of(tests.headlines, tests.test, vectors, known)
+    """The headlines of A/B tests, and their pictures if there are encoders of pictures.
+
+    Pictures are paths from the folder of the file. Raises `ABTestsError` for ids that are no files; else see `encode`.
+    """
+    paths = picture_paths(tests)
+    if any(encoder_info(name).modality == "image" for name in encoders):
+        missing = [path for path in paths if path is not None and not path.is_file()]
+        if missing:
+            raise ABTestsError(
+                path=tests.path,
+                detail=f"the picture '{missing[0].name[:60]}' is no file next to it ({len(missing)} arms have none);"
+                " give paths from its folder, or name text encoders alone in --encoders",
+                detail_zh=f"图片 “{missing[0].name[:60]}” 不是其旁的文件（共 {len(missing)} 个变体如此）；"
+                "请写相对于该文件夹的路径，或在 --encoders 中只写文字编码器",
+            )
+    return encode(tests.headlines, paths, tests.test, encoders, cache=cache, progress=progress)
+
+
+def picture_paths(tests: ABTests) -> list[Path | None]:
+    """The picture file of each arm, (A,), which may not exist; from the folder of the file of the tests."""
+    return [None if image is None else tests.path.parent / image for image in tests.images]
