@@ -86,6 +86,8 @@ def test_arms_of_one_content_are_pooled_by_hand(tests: ABTests) -> None:
     r = tests.replicates
     assert (r.group.tolist(), r.impressions.tolist(), r.clicks.tolist()) == ([0, 0], [500, 400], [5, 6])
     assert tests.cleaning == {
+        "columns_ignored": 0,
+        "columns_from_after_a_test": 0,
         "rows": 9,
         "tests_read": 4,
         "rows_in_risk_window": 0,
