@@ -84,7 +84,7 @@ def allocation_of_votes(
         taus: votes a caption.
         rounds: of learning the allocation from contests simulated from the half without the contest.
         seed: of halves and groups.
-        quick: one group of each size.
+        quick: one group of each size, and no policy that learned on click tests.
         say: called with what comes next.
     """
     half = component_folds(tests, HALVES, seed + 1000)
@@ -95,12 +95,12 @@ def allocation_of_votes(
         base[half == h], spread[half == h] = logistic(model.base_logit_mean), model.within_logit_sd
         say(f"learning to allocate, half {h + 1}")
         learned[h] = _learned(model, float(np.std(mean[half[tests.test] != h])), taus, rounds, seed)
-    say("learning to allocate clicks")
-    clicks = train_allocation(
-        EngagementModel(),
-        AllocationConfig(environments=ENVIRONMENTS * 2).of_rounds(min(rounds, ROUNDS)),
-        seed=seed,
-    )
+    others: dict[str, dict[int, Policy]] = {}
+    if not quick:
+        say("learning to allocate clicks")
+        config = AllocationConfig(environments=ENVIRONMENTS * 2).of_rounds(min(rounds, ROUNDS))
+        clicks = train_allocation(EngagementModel(), config, seed=seed)
+        others["dqn_of_clicks"] = dict.fromkeys(range(HALVES), clicks)
     truth = _truth(
         tests,
         groups(tests, GROUP_SIZES, 1 if quick else GROUPS, seed),
@@ -120,7 +120,7 @@ def allocation_of_votes(
         seeds,
         taus=taus,
         baselines=baselines,
-        others={"dqn_of_clicks": dict.fromkeys(range(HALVES), clicks)},
+        others=others,
         progress=lambda who, tau: say(f"{who} {tau}"),
     )
     return {

@@ -49,6 +49,7 @@ Int = NDArray[np.int64]
 ENCODERS = ("use-multilingual", "minilm", "efficientnet-lite0")
 QUICK_CAPTIONS, QUICK_SEEDS, QUICK_ROUNDS = 40, 2, 4
 QUICK = BlockSettings(words=100, topics=2, deviations=16, pictures=2)
+QUICK_TAUS = (5, 20, 100)
 TEACHING_PAIRS = 60_000
 """Pairs that the bag of words learns from."""
 PLAIN = BlockSettings(words=0, topics=0, pictures=0)
@@ -89,6 +90,7 @@ def bench_captions(
     if quick:
         contests = replace(contests, tests=thinned(contests.tests, QUICK_CAPTIONS, seed))
         repeats, seeds, rounds = 1, min(seeds, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
+        taus = [tau for tau in taus if tau in QUICK_TAUS]
         encoders = _first_of_each_kind(encoders)
     settings = QUICK if quick else BlockSettings()
     tests, noise = contests.tests, contests.overdispersion
