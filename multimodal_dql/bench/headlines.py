@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def _by_time(
     past, future = tests.subset(before), tests.subset(after)
     check_no_leak(past, future)
     part = contents.take(before[tests.test])
-    old = Contents(past.test, part.vectors, part.known, part.style, part.tokens)
+    old = replace(part, story=past.test)
     found = fit_prior(past, old, settings, seed=seed).predict(contents.take(after[tests.test]))
     return {
         "train_tests": past.G,

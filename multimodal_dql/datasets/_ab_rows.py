@@ -20,12 +20,11 @@ from multimodal_dql.datasets._tables import Table
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, created_of, in_risk_window, is_upworthy
 from multimodal_dql.errors import ABTestsError, ABTestsInvalid, Problem, RowFault
 
-__all__ = ["ArmRow", "arm_rows", "normalised_headline"]
+__all__ = ["GENERIC_COLUMNS", "ArmRow", "arm_rows", "normalised_headline"]
 
-_GENERIC = {
-    name: name
-    for name in ("test", "variant", "impressions", "clicks", "headline", "image", "audio", "created")
-}
+GENERIC_COLUMNS = ("test", "variant", "impressions", "clicks", "headline", "image", "audio", "created")
+"""Of a publisher's own file."""
+_GENERIC = {name: name for name in GENERIC_COLUMNS}
 _NEEDED = ("test", "variant", "impressions", "clicks")
 _MAX_ID = 200  # characters
 

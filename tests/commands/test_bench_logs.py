@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from multimodal_dql.bench.ope_reference import ESTIMATORS
-from multimodal_dql.commands.bench_reference import app
+from multimodal_dql.commands.bench_logs import app
 from multimodal_dql.errors import EventsError
 
 
