@@ -157,10 +157,11 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         found += [Source(file, _kind(file)) for file in files]
     if not found:
         raise refused("-", "no log is given; name at least one file", "没有给出日志；请至少指定一个文件")
-    places = [source.path.resolve() for source in found]
-    for source, place in zip(found, places, strict=True):
-        if places.count(place) > 1 if len(places) < 1000 else False:
+    places: set[Path] = set()
+    for source in found:
+        if source.path.resolve() in places:
             raise refused(source.path, "is given twice; give it once", "重复给出；请只写一次")
+        places.add(source.path.resolve())
     return found
 
 
