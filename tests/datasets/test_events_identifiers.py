@@ -8,11 +8,12 @@ import uuid
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from multimodal_dql.datasets.events.checking import check_log
 from multimodal_dql.datasets.events.identifiers import Identifiers, luhn, resident_check
-from tests.datasets.logs import row, write_jsonl
+from tests.datasets.logs import row, rows, table, write_jsonl
 
 
 def kinds(column: str, *values: str) -> list[str]:
@@ -92,6 +93,21 @@ def test_check_digits() -> None:
         True, False, False,
     ]  # fmt: skip  # the second is right, but born before 1900
     assert (luhn("490154203237518"), luhn("490154203237517")) == (True, False)
+
+
+def test_structs_maps_and_lists_of_others_are_searched(tmp_path: Path) -> None:
+    """In columns that the schema does not know, however deep a value lies."""
+    deep = pa.array([{"谁": [{"邮箱": "a@例子.中国"}], "数": 1.5}] * 3)
+    pairs = pa.array([[("k", "13800138000")]] * 3, pa.map_(pa.string(), pa.string()))
+    numbers = pa.array([490154203237518, None, 490154203237518])
+    held = table(rows(3)).append_column("附", deep).append_column("对", pairs).append_column("号", numbers)
+    pq.write_table(held, tmp_path / "log.parquet")
+    found = check_log([tmp_path / "log.parquet"]).personal
+    assert [(f.column, f.kind) for f in found] == [
+        ("号", "imei"),
+        ("对.value", "phone"),
+        ("附.谁.邮箱", "mail"),
+    ]
 
 
 def test_the_report_names_columns_and_hides_values(tmp_path: Path) -> None:

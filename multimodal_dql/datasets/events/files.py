@@ -12,6 +12,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -91,7 +92,7 @@ class Source:
             with pq.ParquetFile(self.path, buffer_size=PAGE, pre_buffer=False) as file:
                 schema = file.schema_arrow
                 here = [name for name in (*columns, "schema_version") if name in schema.names]
-                more = [f.name for f in schema if f.name not in event_schema().names and _is_plain(f.type)]
+                more = [name for name in schema.names if name not in event_schema().names]
                 wanted = list(dict.fromkeys([*here, *(more if extra else [])]))
                 # Without columns the batches would not know their rows.
                 for batch in file.iter_batches(rows, columns=wanted or schema.names[:1]):
@@ -109,7 +110,7 @@ class Source:
                 arrays[name] = absent(name, batch.num_rows)
         self._check_version(arrays["schema_version"])
         table = pa.Table.from_arrays(list(arrays.values()), names=list(arrays))
-        texts = {name: _as_text(batch.column(name)) for name in more}
+        texts = dict(found for name in more for found in _texts(name, batch.column(name)))
         return Raw(table, batch.num_rows, zoneless=zoneless, extra=texts)
 
     def _jsonl(self, columns: Sequence[str], rows: int, extra: bool) -> Iterator[Raw]:
@@ -134,8 +135,6 @@ class Source:
         return Raw(table, len(held) + bad, wrong, bad, zoneless, texts)
 
     def _check_version(self, versions: Any) -> None:
-        import pyarrow.compute as pc
-
         newest = pc.max(versions).as_py() if versions.null_count < len(versions) else None
         if newest is not None and newest > EVENTS_VERSION:
             raise refused(
@@ -158,10 +157,11 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
         found += [Source(file, _kind(file)) for file in files]
     if not found:
         raise refused("-", "no log is given; name at least one file", "没有给出日志；请至少指定一个文件")
-    places = [source.path.resolve() for source in found]
-    for source, place in zip(found, places, strict=True):
-        if places.count(place) > 1 if len(places) < 1000 else False:
+    places: set[Path] = set()
+    for source in found:
+        if source.path.resolve() in places:
             raise refused(source.path, "is given twice; give it once", "重复给出；请只写一次")
+        places.add(source.path.resolve())
     return found
 
 
@@ -274,21 +274,24 @@ def _object(text: bytes) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _is_plain(kind: Any) -> bool:
-    """Texts, lists of texts, whole numbers: what an identifier may hide in."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
-
-
-def _as_text(held: Any) -> Any:
-    if pa.types.is_dictionary(held.type):
+def _texts(name: str, held: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The texts and whole numbers in a column as texts, those in structs, lists and maps by a name of their own."""
+    types = pa.types
+    if types.is_dictionary(held.type):
         held = held.cast(held.type.value_type)
-    if pa.types.is_list(held.type) or pa.types.is_large_list(held.type):
-        held = held.flatten()
-    return held.cast(pa.string())
+    kind = held.type
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind):
+        yield name, held.cast(pa.string())
+    elif depth > DEEPEST:
+        return
+    elif types.is_map(kind):
+        pair = pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)])
+        yield from _texts(name, held.cast(pa.list_(pair)), depth + 1)
+    elif types.is_list(kind) or types.is_large_list(kind):
+        yield from _texts(name, held.flatten(), depth + 1)
+    elif types.is_struct(kind):
+        for field_ in kind:
+            yield from _texts(f"{name}.{field_.name}", pc.struct_field(held, field_.name), depth + 1)
 
 
 def _extra_of(held: list[dict[str, Any]]) -> dict[str, Any]:

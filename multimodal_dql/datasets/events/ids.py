@@ -21,8 +21,8 @@ Bools = NDArray[np.bool_]
 
 LONG = 256
 """Bytes of an id from which on it is hashed by itself."""
-IN_MEMORY = 1 << 24
-"""Hashes kept in memory: 128 MB."""
+IN_MEMORY = 1 << 23
+"""Hashes kept in memory: 64 MB, twice that while runs are merged."""
 RECENT = 1 << 20
 """Of the hashes beyond, how many of the latest are kept too."""
 PARTS = 64
@@ -81,9 +81,8 @@ class _Runs:
             return
         self.runs.append(ordered)
         while len(self.runs) > 1 and 2 * len(self.runs[-1]) > len(self.runs[-2]):
-            last, before = self.runs.pop(), self.runs.pop()
-            merged = np.concatenate([before, last])
-            merged.sort(kind="stable")  # of integers this merges runs
+            merged = np.concatenate([self.runs.pop(), self.runs.pop()])
+            merged.sort()  # in place: the parts are gone by now
             self.runs.append(merged)
 
 
