@@ -207,6 +207,8 @@ def _ablation(
         for name, (mean, sd) in case.single.items():
             part = case.truth(observed_truth(case.tests), mean, sd)
             rates[name] = by_fold(part, case.learned, tau, seeds)
+            # As published: the index with a linear model of one text encoder instead of our prior.
+            rates[f"lola_{name}"] = replay(lambda: make_policy(f"lola:z={widths['lola']}"), part, tau, seeds)
         found[str(tau)] = {name: gap_share(truth, rate, seeds) for name, rate in rates.items()}
     return found
 
