@@ -114,6 +114,9 @@ class Words:
     def trust(self, policy: PolicyEvaluation) -> list[str]:
         """Effective sample size, weights, and how the estimate was chosen."""
         t, d = self.t, policy.result.diagnostics
+        chosen = t(
+            "evaluation_trust_tuned", policy=policy.name, estimator=self.estimator(policy.result.headline)
+        )
         return [
             t(
                 "evaluation_trust_ess",
@@ -131,7 +134,7 @@ class Words:
                 error=f"{d.mean_weight_error:.3f}",
                 p=p_value(d.calibration_p),
             ),
-            t("evaluation_trust_tuned", policy=policy.name, estimator=self.estimator(policy.result.headline)),
+            *([chosen] if policy.result.verdict.answerable else []),
         ]
 
     def log(self) -> list[str]:
