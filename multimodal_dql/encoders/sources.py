@@ -1,7 +1,8 @@
-"""From a card to files on this machine: installed package, registry wheel, local folder or TensorFlow Hub.
+"""From a card to files on this machine: installed package, registry wheel, local folder or a hub.
 
 Sources are tried in the order of the card. Whatever is found is used only if its SHA-256 is the one on the
 card, every time an encoder is loaded, so a changed file can cost an error message but never a wrong number.
+Files whose hash the card leaves open are taken by `pin` alone, once (`multimodal_dql.encoders.pins`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from multimodal_dql.encoders.cards import Card, CardFile, FolderSource, HubSource, PackageSource, WheelSource
+from multimodal_dql.encoders.cards import (
+    FIRST_FETCH,
+    Card,
+    CardFile,
+    FolderSource,
+    HubSource,
+    HuggingFaceSource,
+    PackageSource,
+    Source,
+    WheelSource,
+)
 from multimodal_dql.encoders.paths import cache_root
+from multimodal_dql.encoders.pins import Pin, wanted, with_pins, write_pins
 from multimodal_dql.errors import EncoderError, EncoderUnavailable
 
-__all__ = ["atomic_write", "common_folder", "resolve", "sha256_of"]
+__all__ = ["atomic_write", "common_folder", "is_here", "pin", "resolve", "sha256_of"]
 
 _BLOCK_BYTES = 1 << 20
 _DOWNLOAD_SECONDS = 600
 _REGISTRY_SILENCE_SECONDS = 20
+_MAX_MEMBER_BYTES = 4 << 30
+"""Of a file in a wheel whose size the card does not know."""
 
 
 class _NotHereError(Exception):
@@ -45,7 +59,66 @@ def resolve(card: Card, *, fetch: bool = True) -> dict[str, Path]:
         EncoderError: a file was found, but its content is not what the card promises.
 
     """
+    if not card.pinned:
+        raise EncoderUnavailable(
+            name=card.name,
+            detail="it needs the network: its files were never fetched, and its card leaves their hashes to the first "
+            f"fetch; with a network, run: multimodal-dql encoders fetch {card.name}",
+            detail_zh="它需要联网：文件从未取得，且卡片把哈希值留待首次获取时确定；"
+            f"联网后请运行：multimodal-dql encoders fetch {card.name}",
+        )
     return {file.name: _resolve_file(card, file, fetch=fetch) for file in card.files}
+
+
+def pin(card: Card) -> Card:
+    """Fetches the files of `card` whose hash is open and writes down what they are; the card with those hashes.
+
+    Raises:
+        EncoderUnavailable: a file cannot be had; nothing is written down then.
+
+    """
+    card = with_pins(card)
+    if card.pinned:
+        return card
+    found: dict[str, Pin] = {}
+    for file in card.files:
+        if file.sha256 != FIRST_FETCH:
+            continue
+        path = _first_found(card, file)
+        commit = _commit_of(path)
+        found[file.name] = Pin(
+            wanted=wanted(file), sha256=sha256_of(path), bytes=path.stat().st_size, revision=commit
+        )
+    write_pins(card, found)
+    return with_pins(card)
+
+
+def _first_found(card: Card, file: CardFile) -> Path:
+    reasons: list[str] = []
+    for source in file.sources:
+        try:
+            return _locate(card, source, fetch=True)
+        except _NotHereError as reason:
+            reasons.append(str(reason))
+    raise _unavailable(card, file, reasons)
+
+
+def is_here(card: Card) -> bool:
+    """Whether every file of `card` can be had without the network; hashes are not computed."""
+    try:
+        return card.pinned and all(_found_offline(card, file) for file in card.files)
+    except EncoderError:
+        return False
+
+
+def _found_offline(card: Card, file: CardFile) -> bool:
+    for source in file.sources:
+        try:
+            if _locate(card, source, fetch=False).stat().st_size == file.bytes:
+                return True
+        except (_NotHereError, OSError):
+            continue
+    return False
 
 
 def _resolve_file(card: Card, file: CardFile, *, fetch: bool) -> Path:
@@ -69,7 +142,11 @@ def _resolve_file(card: Card, file: CardFile, *, fetch: bool) -> Path:
             detail=f"the file {file.name} is not the one on its card: {'; '.join(changed)}; reinstall it",
             detail_zh=f"文件 {file.name} 与卡片不符：{'；'.join(changed)}；请重新安装该软件包",
         )
-    raise EncoderUnavailable(
+    raise _unavailable(card, file, reasons)
+
+
+def _unavailable(card: Card, file: CardFile, reasons: list[str]) -> EncoderUnavailable:
+    return EncoderUnavailable(
         name=card.name,
         detail=f"the file {file.name} cannot be had here ({'; '.join(reasons)}); "
         f"with a network, run: multimodal-dql encoders fetch {card.name}",
@@ -78,17 +155,29 @@ def _resolve_file(card: Card, file: CardFile, *, fetch: bool) -> Path:
     )
 
 
-def _locate(
-    card: Card, source: PackageSource | WheelSource | FolderSource | HubSource, *, fetch: bool
-) -> Path:
+def _locate(card: Card, source: Source, *, fetch: bool) -> Path:
     if isinstance(source, PackageSource):
         return _from_package(source)
     if isinstance(source, WheelSource):
         return _from_wheel(card, source, fetch=fetch)
     if isinstance(source, HubSource):
         return _from_hub(source, fetch=fetch)
+    if isinstance(source, HuggingFaceSource):
+        return _from_hugging_face(source, fetch=fetch)
+    return _from_folder(card, source)
+
+
+def _from_folder(card: Card, source: FolderSource) -> Path:
     path = Path(source.path).expanduser()
-    return _existing((card.folder or Path()) / path)
+    folder = (card.folder or Path()).resolve()
+    found = _existing(folder / path)
+    if not path.is_absolute() and not found.is_relative_to(folder):
+        raise EncoderError(
+            name=card.name,
+            detail=f"{source.path} is a link that leads out of the card's folder; put the file itself there",
+            detail_zh=f"{source.path} 是指向卡片文件夹之外的链接；请放入文件本身",
+        )
+    return found
 
 
 def _existing(path: Path) -> Path:
@@ -119,6 +208,43 @@ def _from_hub(source: HubSource, *, fetch: bool) -> Path:
         raise _NotHereError(f"{source.handle}: {type(error).__name__}: {error}") from error
 
 
+def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
+    """A file from the hub's own cache, shared with other programs; `huggingface_hub` keeps it in order."""
+    import logging
+
+    import huggingface_hub
+
+    logger = logging.getLogger("huggingface_hub")
+    before, logger.level = (
+        logger.level,
+        logging.CRITICAL,
+    )  # it announces each retry; the reason comes as an error
+    try:
+        return Path(
+            huggingface_hub.hf_hub_download(
+                source.repository,
+                source.path,
+                revision="main" if source.revision == FIRST_FETCH else source.revision,
+                local_files_only=not fetch,
+                etag_timeout=_REGISTRY_SILENCE_SECONDS,
+            )
+        )
+    except Exception as error:  # its own, those of its HTTP client, and OSError
+        said = str(error).strip().splitlines() or [""]
+        raise _NotHereError(
+            f"{source.repository} on Hugging Face: {type(error).__name__}: {said[0]}"
+        ) from error
+    finally:
+        logger.level = before
+
+
+def _commit_of(path: Path) -> str:
+    """The commit of a file in the hub's cache, ``.../snapshots/COMMIT/...``; empty for any other file."""
+    parts = path.parts
+    at = parts.index("snapshots") + 1 if "snapshots" in parts else len(parts)
+    return parts[at] if at < len(parts) and len(parts[at]) == 40 else ""
+
+
 def _from_wheel(card: Card, source: WheelSource, *, fetch: bool) -> Path:
     """A member of a wheel, from the cache if it is there; fetching takes out all members the card names."""
     folder = cache_root() / "encoders" / card.name / source.requirement
@@ -127,14 +253,14 @@ def _from_wheel(card: Card, source: WheelSource, *, fetch: bool) -> Path:
         return path
     if not fetch:
         raise _NotHereError(f"{source.requirement} was not fetched yet")
-    wanted = {
+    members = {
         other.path: file.bytes
         for file in card.files
         for other in file.sources
         if isinstance(other, WheelSource) and other.requirement == source.requirement
     }
     with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
-        _extract(_download(source.requirement, Path(temporary)), wanted, folder, source.requirement)
+        _extract(_download(source.requirement, Path(temporary)), members, folder, source.requirement)
     return path
 
 
@@ -164,16 +290,17 @@ def _download(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _extract(wheel: Path, wanted: dict[str, int], folder: Path, requirement: str) -> None:
-    """Writes the `wanted` members (path -> size in bytes) below `folder`, one by one and each at once."""
+def _extract(wheel: Path, members: dict[str, int | None], folder: Path, requirement: str) -> None:
+    """Writes the `members` (path -> size in bytes, if known) below `folder`, one by one and each at once."""
     root = folder.resolve()
     with zipfile.ZipFile(wheel) as archive:
-        for member, size in wanted.items():
+        for member, known in members.items():
             try:
                 info = archive.getinfo(member)
             except KeyError:
                 raise _NotHereError(f"{requirement} has no file {member}") from None
             target = (root / member).resolve()
+            size = min(info.file_size, _MAX_MEMBER_BYTES) if known is None else known
             if not target.is_relative_to(root) or info.file_size != size:
                 raise _NotHereError(f"{member} in {requirement} is not the file on the card")
             with archive.open(info) as source, atomic_write(target) as out:

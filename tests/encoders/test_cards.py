@@ -5,7 +5,7 @@ from multimodal_dql.encoders.paths import built_in_cards
 from multimodal_dql.errors import EncoderError
 from tests.encoders.toys import write_card
 
-GOOD = 'modality = "text"\nruntime = "onnx-text"\ndim = 3\n'
+GOOD = 'modality = "text"\nruntime = "onnx"\ndim = 3\n'
 FILE = (
     '[[files]]\nname = "{name}"\nsha256 = "{sha}"\nbytes = 1\nsources = [{{ kind = "folder", path = "a" }}]\n'
 )
@@ -91,15 +91,16 @@ def test_the_fingerprint_follows_numbers_and_not_words(tmp_path):
     same = card.model_copy(
         update={"summary": "other", "citation": "other", "folder": None, "languages": ("zh",)}
     )
-    assert same.fingerprint(1) == card.fingerprint(1)
+    assert same.fingerprint("code", 1) == card.fingerprint("code", 1)
     changed = [
         card.model_copy(update={"pooling": "mean"}),
         card.model_copy(update={"normalisation": "l2"}),
         card.model_copy(update={"preprocessing": {"side": 224}}),
         card.model_copy(update={"files": (card.files[0].model_copy(update={"sha256": "1" * 64}),)}),
     ]
-    prints = {card.fingerprint(1), card.fingerprint(2), *(other.fingerprint(1) for other in changed)}
-    assert len(prints) == 6
+    prints = {card.fingerprint("code", 1), card.fingerprint("code", 2), card.fingerprint("other", 1)}
+    prints |= {other.fingerprint("code", 1) for other in changed}
+    assert len(prints) == 7
 
 
 def test_a_built_in_name_cannot_be_taken_over(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ CONTENT = b"weights"
 
 def card_with(tmp_path, *sources, name="m.bin", content=CONTENT):
     body = (
-        'modality = "text"\nruntime = "onnx-text"\ndim = 3\n'
+        'modality = "text"\nruntime = "onnx"\ndim = 3\n'
         f'[[files]]\nname = "{name}"\nbytes = {len(content)}\n'
         f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
         f"sources = [{', '.join(sources)}]\n"

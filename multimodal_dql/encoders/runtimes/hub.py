@@ -13,6 +13,7 @@ from multimodal_dql.encoders.base import Modality, check_images, check_sounds, c
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.pictures import square_input
 from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.sources import common_folder
 from multimodal_dql.errors import EncoderError
 
@@ -26,14 +27,17 @@ class HubEncoder(CardEncoder):
     or (1, samples) if ``preprocessing.batched`` is true. Of several outputs, ``preprocessing.output`` names
     the one to take. With `pooling` ``mean`` an output of several rows (frames, D) becomes their mean.
 
-    A SavedModel is a program and may do what a program may: the hashes on the card are what one trusts.
+    A SavedModel is a program: one that does more than compute is refused (`multimodal_dql.encoders.saved_model`), and
+    the hashes on the card are what one trusts.
     """
 
+    code = "tensorflow-hub"
     reads: ClassVar[tuple[Modality, ...]] = ("text", "image", "audio")
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
         super().__init__(card, files)
-        need_files(card, files, "saved_model.pb")
+        (program,) = need_files(card, files, "saved_model.pb")
+        check_saved_model(card.name, program)
         import tensorflow as tf
         import tensorflow_hub as hub
 
@@ -41,11 +45,12 @@ class HubEncoder(CardEncoder):
         try:
             self._module = hub.load(str(common_folder(card, files)))
             self._call = self._module.signatures[card.signature] if card.signature else self._module
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # TensorFlow's own errors among them
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise EncoderError(
                 name=self.name,
-                detail=f"its SavedModel or signature '{card.signature}' cannot be loaded: {error}",
-                detail_zh=f"SavedModel 或签名 “{card.signature}” 无法加载：{error}",
+                detail=f"its SavedModel or signature '{card.signature}' cannot be loaded: {said}",
+                detail_zh=f"SavedModel 或签名 “{card.signature}” 无法加载：{said}",
             ) from error
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
