@@ -34,7 +34,9 @@ LangOpt = Annotated[
 ]
 SeedOpt = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")]
-EncodersOpt = Annotated[str, typer.Option("--encoders", help="Names, separated by commas.")]
+EncodersOpt = Annotated[
+    str, typer.Option("--encoders", help="Names, or folders with cards (with a /), separated by commas.")
+]
 AssumeOpt = Annotated[
     list[str] | None,
     typer.Option("--assume", metavar="NAME=VALUE", help="A parameter of the engagement model; repeatable."),

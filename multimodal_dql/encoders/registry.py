@@ -17,8 +17,8 @@ from multimodal_dql.encoders.base import Encoder, EncoderInfo
 from multimodal_dql.encoders.cards import Card, card_paths, cards_in, read_card
 from multimodal_dql.encoders.paths import add_extra_cards, user_cards
 from multimodal_dql.encoders.pins import with_pins
-from multimodal_dql.encoders.sources import atomic_write, pin, resolve
-from multimodal_dql.errors import EncoderError, OutputError, UnknownNameError
+from multimodal_dql.encoders.sources import atomic_write, is_here, pin, resolve
+from multimodal_dql.errors import EncoderError, InputError, OutputError, UnknownNameError
 
 __all__ = [
     "DEFAULT_ENCODERS",
@@ -30,6 +30,7 @@ __all__ = [
     "encoder_languages",
     "encoder_names",
     "encoder_problems",
+    "encoder_states",
     "fetch_encoder",
     "load_card",
     "load_encoder",
@@ -126,6 +127,20 @@ def encoder_info(name: str) -> EncoderInfo:
     return _checked(name, _make(name, plug_in)).info
 
 
+def encoder_states() -> list[tuple[EncoderInfo, str]]:
+    """Facts and state of every encoder that is not broken: ``ready``, ``needs the network``, or ``plug-in``."""
+    states = []
+    for name in encoder_names():
+        try:
+            card, info = encoder_card(name), encoder_info(name)
+        except InputError:
+            continue  # `encoder_problems` names it
+        states.append(
+            (info, "plug-in" if card is None else "ready" if is_here(card) else "needs the network")
+        )
+    return states
+
+
 def encoder_languages(name: str) -> tuple[str, ...]:
     """Language codes the encoder `name` is limited to; empty means any. Loads no model."""
     if name not in _registered and name in (cards := card_paths()):
@@ -150,7 +165,7 @@ def load_card(card: Card) -> Encoder:
 def fetch_encoder(name: str) -> dict[str, Path]:
     """Makes sure that the files of the encoder `name` are here and whole; name -> path."""
     card = encoder_card(name)
-    return {} if card is None else resolve(pin(card))
+    return {} if card is None else resolve(pin(card), hubs=True)
 
 
 def register_encoder(name: str, encoder: str | Callable[[], Encoder]) -> None:
@@ -224,9 +239,9 @@ def use_cards(folder: Path) -> list[str]:
     return [path.parent.name for path in paths]
 
 
-def encoder_problems() -> list[EncoderError]:
+def encoder_problems() -> list[InputError]:
     """What is wrong with cards and plug-ins, one error each; a broken one never stops the others."""
-    problems: list[EncoderError] = []
+    problems: list[InputError] = []
     for name in sorted({*card_paths()} & {*_entry_points()}):
         point = _entry_points()[name]
         problems.append(
@@ -242,7 +257,7 @@ def encoder_problems() -> list[EncoderError]:
                 _plug_in(name)
             else:
                 encoder_info(name)
-        except EncoderError as error:
+        except InputError as error:
             problems.append(error)
     return problems
 

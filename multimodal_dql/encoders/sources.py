@@ -32,6 +32,7 @@ from multimodal_dql.encoders.cards import (
 )
 from multimodal_dql.encoders.paths import cache_root
 from multimodal_dql.encoders.pins import Pin, wanted, with_pins, write_pins
+from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import EncoderError, EncoderUnavailable
 
 __all__ = ["atomic_write", "common_folder", "is_here", "pin", "resolve", "sha256_of"]
@@ -47,12 +48,13 @@ class _NotHereError(Exception):
     """A source cannot give the file; the next one is tried."""
 
 
-def resolve(card: Card, *, fetch: bool = True) -> dict[str, Path]:
+def resolve(card: Card, *, fetch: bool = True, hubs: bool = False) -> dict[str, Path]:
     """Name -> path of every file of `card`, each with the hash on the card.
 
     Args:
         card: what is wanted.
-        fetch: whether a source may use the network; without it only what is here counts.
+        fetch: whether a package registry may be asked; without it only what is here counts.
+        hubs: whether a hub may be asked, too: its files are large, and fetched only when the user says so.
 
     Raises:
         EncoderUnavailable: a file cannot be had; says why, source by source, and what to do.
@@ -67,7 +69,7 @@ def resolve(card: Card, *, fetch: bool = True) -> dict[str, Path]:
             detail_zh="它需要联网：文件从未取得，且卡片把哈希值留待首次获取时确定；"
             f"联网后请运行：multimodal-dql encoders fetch {card.name}",
         )
-    return {file.name: _resolve_file(card, file, fetch=fetch) for file in card.files}
+    return {file.name: _resolve_file(card, file, fetch=fetch, hubs=hubs) for file in card.files}
 
 
 def pin(card: Card) -> Card:
@@ -97,7 +99,7 @@ def _first_found(card: Card, file: CardFile) -> Path:
     reasons: list[str] = []
     for source in file.sources:
         try:
-            return _locate(card, source, fetch=True)
+            return _locate(card, source, fetch=True, hubs=True)
         except _NotHereError as reason:
             reasons.append(str(reason))
     raise _unavailable(card, file, reasons)
@@ -114,19 +116,19 @@ def is_here(card: Card) -> bool:
 def _found_offline(card: Card, file: CardFile) -> bool:
     for source in file.sources:
         try:
-            if _locate(card, source, fetch=False).stat().st_size == file.bytes:
+            if _locate(card, source).stat().st_size == file.bytes:
                 return True
         except (_NotHereError, OSError):
             continue
     return False
 
 
-def _resolve_file(card: Card, file: CardFile, *, fetch: bool) -> Path:
+def _resolve_file(card: Card, file: CardFile, *, fetch: bool, hubs: bool) -> Path:
     reasons: list[str] = []
     changed: list[str] = []
     for source in file.sources:
         try:
-            path = _locate(card, source, fetch=fetch)
+            path = _locate(card, source, fetch=fetch, hubs=hubs)
         except _NotHereError as reason:
             reasons.append(str(reason))
             continue
@@ -155,15 +157,15 @@ def _unavailable(card: Card, file: CardFile, reasons: list[str]) -> EncoderUnava
     )
 
 
-def _locate(card: Card, source: Source, *, fetch: bool) -> Path:
+def _locate(card: Card, source: Source, *, fetch: bool = False, hubs: bool = False) -> Path:
     if isinstance(source, PackageSource):
         return _from_package(source)
     if isinstance(source, WheelSource):
         return _from_wheel(card, source, fetch=fetch)
     if isinstance(source, HubSource):
-        return _from_hub(source, fetch=fetch)
+        return _from_hub(source, fetch=hubs)
     if isinstance(source, HuggingFaceSource):
-        return _from_hugging_face(source, fetch=fetch)
+        return _from_hugging_face(source, fetch=hubs)
     return _from_folder(card, source)
 
 
@@ -196,16 +198,22 @@ def _from_package(source: PackageSource) -> Path:
 
 
 def _from_hub(source: HubSource, *, fetch: bool) -> Path:
-    if "://" in source.handle and not fetch:
-        raise _NotHereError(f"{source.handle} was not asked, for it needs the network")
-    import tensorflow_hub
-
-    try:
-        return _existing(Path(tensorflow_hub.resolve(source.handle)) / source.path)
-    except _NotHereError:
-        raise
-    except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and TensorFlow's errors through
-        raise _NotHereError(f"{source.handle}: {type(error).__name__}: {error}") from error
+    """From a folder, or from the cache of TensorFlow Hub's modules, which is ours unless the user has set another."""
+    if "://" not in source.handle:
+        return _existing(Path(source.handle).expanduser() / source.path)
+    os.environ.setdefault("TFHUB_CACHE_DIR", str(cache_root() / "tensorflow-hub"))
+    # As tensorflow_hub names it: asking it would ask the network.
+    kept = Path(os.environ["TFHUB_CACHE_DIR"]) / hashlib.sha1(source.handle.encode()).hexdigest()  # noqa: S324
+    if not kept.is_dir():
+        if not fetch:
+            raise _NotHereError(f"{source.handle} needs the network and was not fetched yet")
+        try:
+            with silenced():  # TensorFlow greets on import
+                import tensorflow_hub
+            kept = Path(tensorflow_hub.resolve(source.handle))
+        except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and TensorFlow's errors through
+            raise _NotHereError(f"{source.handle}: {type(error).__name__}: {error}") from error
+    return _existing(kept / source.path)
 
 
 def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
@@ -214,11 +222,11 @@ def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
 
     import huggingface_hub
 
+    if not fetch and source.revision == FIRST_FETCH:
+        raise _NotHereError(f"{source.repository} was not fetched yet")
     logger = logging.getLogger("huggingface_hub")
-    before, logger.level = (
-        logger.level,
-        logging.CRITICAL,
-    )  # it announces each retry; the reason comes as an error
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)  # it announces each retry; the reason comes as an error
     try:
         return Path(
             huggingface_hub.hf_hub_download(
@@ -230,12 +238,14 @@ def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
             )
         )
     except Exception as error:  # its own, those of its HTTP client, and OSError
+        if not fetch:
+            raise _NotHereError(f"{source.repository} needs the network and was not fetched yet") from error
         said = str(error).strip().splitlines() or [""]
         raise _NotHereError(
             f"{source.repository} on Hugging Face: {type(error).__name__}: {said[0]}"
         ) from error
     finally:
-        logger.level = before
+        logger.setLevel(before)
 
 
 def _commit_of(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Modality, check_images, check_sounds, check_texts
+from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality, check_images, check_sounds, check_texts
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.pictures import square_input
 from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
@@ -24,8 +24,9 @@ class HubEncoder(CardEncoder):
     """A SavedModel, called as a whole or by the card's `signature`, one item at a time.
 
     Texts come as a string tensor (1,), pictures as float32 (1, side, side, 3), sounds as float32 (samples,),
-    or (1, samples) if ``preprocessing.batched`` is true. Of several outputs, ``preprocessing.output`` names
-    the one to take. With `pooling` ``mean`` an output of several rows (frames, D) becomes their mean.
+    or (1, samples) if ``preprocessing.batched`` is true; a sound shorter than ``min_seconds`` is followed by
+    silence. Of several outputs, ``preprocessing.output`` names the one to take, or counts it from 0. With
+    `pooling` ``mean`` an output of several rows (frames, D) becomes their mean.
 
     A SavedModel is a program: one that does more than compute is refused (`multimodal_dql.encoders.saved_model`), and
     the hashes on the card are what one trusts.
@@ -63,7 +64,9 @@ class HubEncoder(CardEncoder):
             inputs = [self._tf.constant(square_input(picture, self.card)[None]) for picture in pictures]
         else:
             batched = self.card.preprocessing.get("batched") is True
+            shortest = round(AUDIO_RATE_HZ * self.card.number("min_seconds", 0))
             sounds = check_sounds(self.name, items)
+            sounds = [np.pad(sound, (0, max(0, shortest - len(sound)))) for sound in sounds]
             inputs = [self._tf.constant(sound[None] if batched else sound) for sound in sounds]
         if not inputs:
             return self.empty(0)
@@ -75,6 +78,8 @@ class HubEncoder(CardEncoder):
             output = self._call(**{argument: value})
         else:
             output = self._call(value)
+        if isinstance(output, list | tuple):
+            output = dict(enumerate(output))
         if isinstance(output, dict):
             output = self._chosen(output)
         rows = np.asarray(output, np.float32)
@@ -87,7 +92,7 @@ class HubEncoder(CardEncoder):
             )
         return np.asarray(rows.mean(axis=0), np.float32)
 
-    def _chosen(self, outputs: dict[str, Any]) -> Any:
+    def _chosen(self, outputs: dict[Any, Any]) -> Any:
         wanted = self.card.preprocessing.get("output")
         if wanted is None and len(outputs) == 1:
             return next(iter(outputs.values()))

@@ -28,6 +28,14 @@ __all__ = [
 ]
 
 
+_BLANK = {
+    "input_ids": np.zeros((1, 2), np.int64),
+    "attention_mask": np.ones((1, 2), np.int64),
+    "token_type_ids": np.zeros((1, 2), np.int64),
+}
+"""For the text tower of a file that holds two."""
+
+
 class NetworkEncoder(CardEncoder):
     """One item at a time through a network, so that neighbours cannot matter.
 
@@ -41,18 +49,21 @@ class NetworkEncoder(CardEncoder):
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
         super().__init__(card, files)
         self._network = type(self).network(card, files)
-        if len(self._network.shapes) != 1:
+        shapes = dict(self._network.shapes)
+        self._rest = {name: _BLANK[name] for name in shapes if name in _BLANK and len(shapes) > 1}
+        shapes = {name: shape for name, shape in shapes.items() if name not in self._rest}
+        if len(shapes) != 1:
             raise EncoderError(
                 name=self.name,
-                detail=f"the model reads {sorted(self._network.shapes)}; a model of one input is needed",
-                detail_zh=f"模型有输入 {sorted(self._network.shapes)}；需要只有一个输入的模型",
+                detail=f"the model reads {sorted(shapes)}; a model of one input is needed",
+                detail_zh=f"模型有输入 {sorted(shapes)}；需要只有一个输入的模型",
             )
-        ((self._input, self._shape),) = self._network.shapes.items()
+        ((self._input, self._shape),) = shapes.items()
 
     def _vectors(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network makes of one prepared input, pooled, (n, dim)."""
         try:
-            outputs = self._network.run({self._input: value})
+            outputs = self._network.run({self._input: value, **self._rest})
         except Exception as error:  # each library has its own errors
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise EncoderError(

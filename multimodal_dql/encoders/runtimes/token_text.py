@@ -82,12 +82,15 @@ class TokenTextEncoder(CardEncoder):
         if self._padded and self._tokenizer.pad_token_id is not None:
             mask = (ids != self._tokenizer.pad_token_id).astype(np.int64)
             mask[:, 0] = 1  # a text of nothing
-        feed = {
+        feed: dict[str, NDArray[Any]] = {
             "input_ids": ids,
             "attention_mask": mask,
             "token_type_ids": np.zeros_like(ids),
             "position_ids": np.broadcast_to(np.arange(ids.shape[1], dtype=np.int64), ids.shape).copy(),
         }
+        if "pixel_values" in self._inputs:  # both towers in one file: the other one gets a blank
+            side = int(self.card.number("side", 224))
+            feed["pixel_values"] = np.zeros((1, 3, side, side), np.float32)
         if unknown := sorted(self._inputs - set(feed)):
             raise EncoderError(
                 name=self.name,
