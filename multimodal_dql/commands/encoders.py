@@ -114,6 +114,7 @@ def add(
     """Write a card for a model on this machine: its kind found out, its dimension measured, its files hashed."""
     from multimodal_dql.encoders.adding import add_source
 
+    _no_more_than_there_is()
     if modality is not None and modality not in ("text", "image", "audio"):
         raise UnknownNameError(
             kind="modality", kind_zh="模态", name=modality, known=("text", "image", "audio")
@@ -168,6 +169,7 @@ def check(
     from multimodal_dql.encoders.checks import example_samples, iter_checks
     from multimodal_dql.encoders.registry import load_encoder
 
+    _no_more_than_there_is()
     encoder = load_encoder(name)
     samples = example_samples(encoder.modality)
     passed = []
@@ -191,6 +193,21 @@ def check(
         ("peak memory, MB" if language() == "en" else "内存峰值（MB）", f"{memory:,}"),
     ]
     emit(json_output, result, lambda c: c.print(table(("check", ""), rows)))
+
+
+def _no_more_than_there_is() -> None:
+    """Bounds the memory of this process by what the machine has: a model that asks for more fails, and takes nothing
+    else down with it.
+    """
+    import os
+    import resource
+
+    there_is = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = there_is + mapped
+    if most == resource.RLIM_INFINITY or wanted < most:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, most))
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:

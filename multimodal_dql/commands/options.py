@@ -12,6 +12,7 @@ from multimodal_dql.terminal import set_language
 __all__ = [
     "DEFAULT_ENCODERS",
     "AssumeOpt",
+    "CardsOpt",
     "CatalogueArg",
     "EncodersOpt",
     "EngagementOpt",
@@ -36,6 +37,12 @@ SeedOpt = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everyt
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")]
 EncodersOpt = Annotated[
     str, typer.Option("--encoders", help="Names, or folders with cards (with a /), separated by commas.")
+]
+CardsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--encoders", metavar="DIR", help="Folder with the cards it was trained with, if not your own."
+    ),
 ]
 AssumeOpt = Annotated[
     list[str] | None,

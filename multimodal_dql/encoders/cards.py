@@ -250,8 +250,11 @@ def read_card(path: Path) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "card"
-        detail = f"{path}: {field}: {first['msg']}"
-        raise EncoderError(name=name, detail=detail, detail_zh=detail) from error
+        raise EncoderError(
+            name=name,
+            detail=f"{path}: {field}: {first['msg']}",
+            detail_zh=f"{path}：字段 {field} 有误：{first['msg']}",
+        ) from error
     except RecursionError:
         raise EncoderError(
             name=name,

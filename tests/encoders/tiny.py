@@ -10,8 +10,27 @@ import numpy as np
 from multimodal_dql.encoders.wire import write_fields
 
 FLOAT, INT64 = 1, 7
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", "sea", "##s", "old", "new", "a", "the", "o", "r", "t")
-TABLE = np.arange(len(WORDS) * 3, dtype=np.float32).reshape(-1, 3) % 7 / 7 + np.eye(len(WORDS), 3, dtype=np.float32)
+WORDS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "cat",
+    "dog",
+    "sea",
+    "##s",
+    "old",
+    "new",
+    "a",
+    "the",
+    "o",
+    "r",
+    "t",
+)
+TABLE = np.arange(len(WORDS) * 3, dtype=np.float32).reshape(-1, 3) % 7 / 7 + np.eye(
+    len(WORDS), 3, dtype=np.float32
+)
 """Token -> what the tiny text model gives for it."""
 
 KERNEL = np.array([[1, 0, 0, 1, 2], [0, 1, 0, 1, -1], [0, 0, 1, 1, 0.5]], np.float32)
@@ -113,7 +132,9 @@ def sentence_folder(folder: Path, pooling="pooling_mode_mean_tokens", modules=()
     (folder / "modules.json").write_text(json.dumps(listed))
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling/config.json").write_text(json.dumps({"word_embedding_dimension": 3, pooling: True}))
-    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 8, "do_lower_case": False}))
+    (folder / "sentence_bert_config.json").write_text(
+        json.dumps({"max_seq_length": 8, "do_lower_case": False})
+    )
     return folder
 
 
@@ -212,5 +233,7 @@ def tflite(side=8):
             return tf.reduce_mean(picture, [1, 2])
 
     module = Mean()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.__call__.get_concrete_function()], module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.__call__.get_concrete_function()], module
+    )
     return converter.convert()
