@@ -12,6 +12,7 @@ from multimodal_dql.encoders.keras_file import CONVERT_KERAS
 from multimodal_dql.encoders.model_folder import check_folder, read_json
 from multimodal_dql.encoders.onnx import onnx_session
 from multimodal_dql.encoders.onnx_file import check_onnx, read_onnx
+from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.encoders.runtimes.networks import litert_interpreter
 from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.weights import refuse_pickle
@@ -192,10 +193,11 @@ def _saved_model(name: str, source: Path, modality: Modality | None) -> Found:
     check_saved_model(name, source / "saved_model.pb")
     listed = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name != "fingerprint.pb"]
     files = _inside(name, source, [path.relative_to(source).as_posix() for path in listed])
-    import tensorflow as tf
-
     try:
-        loaded = tf.saved_model.load(str(source))
+        with silenced():  # TensorFlow greets on import, and again when it first computes
+            import tensorflow as tf
+
+            loaded = tf.saved_model.load(str(source))
     except Exception as error:  # TensorFlow's own errors among them
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(

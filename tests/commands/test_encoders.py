@@ -104,7 +104,7 @@ def test_an_onnx_file_is_added_and_ranked_with(stories: Path, tmp_path: Path) ->
         "<img"
     ) == 9  # three pictures, beside each the other two
     run_dir = tmp_path / "run"
-    few = ("--iterations", 1, "--sessions", 60, "--encoders", "colours,librosa-descriptors")
+    few = ("--iterations", 1, "--sessions", 100, "--encoders", "colours,librosa-descriptors")
     run("train", stories, "--out", run_dir, *few)
     ranking = json.loads(run("rank", stories, "--agent", run_dir, "--json"))
     assert ranking["items"]
@@ -126,7 +126,7 @@ def test_a_saved_model_in_a_folder_of_cards_is_ranked_with(stories: Path, tmp_pa
     assert not (tmp_path / "user-cards").exists()
     encoded = json.loads(run("encode", stories, "--encoders", f"{cards},librosa-descriptors", "--json"))
     assert [e["name"] for e in encoded["encoders"]] == ["counts", "librosa-descriptors"]
-    few = ("--iterations", 1, "--sessions", 60)
+    few = ("--iterations", 1, "--sessions", 100)
     run("train", stories, "--out", tmp_path / "run", "--encoders", f"{cards}/counts", *few)
     refused = run_command("rank", stories, "--agent", tmp_path / "run", cache=tmp_path / "cache", **env)
     assert_refused(refused, "no encoder called 'counts'")

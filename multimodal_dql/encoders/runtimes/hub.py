@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality, check_images, check_sounds, check_texts
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.pictures import square_input
+from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
 from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.sources import common_folder
@@ -39,12 +40,14 @@ class HubEncoder(CardEncoder):
         super().__init__(card, files)
         (program,) = need_files(card, files, "saved_model.pb")
         check_saved_model(card.name, program)
-        import tensorflow as tf
-        import tensorflow_hub as hub
-
-        self._tf = tf
+        folder = common_folder(card, files)
         try:
-            self._module = hub.load(str(common_folder(card, files)))
+            with silenced():  # TensorFlow greets on import, and again when it first computes
+                import tensorflow as tf
+                import tensorflow_hub as hub
+
+                self._tf = tf
+                self._module = hub.load(str(folder))
             self._call = self._module.signatures[card.signature] if card.signature else self._module
         except Exception as error:  # TensorFlow's own errors among them
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
