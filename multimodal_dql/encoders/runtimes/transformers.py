@@ -140,6 +140,7 @@ def torch_network(card: Card, files: dict[str, Path], folder: Path) -> Network:
         ) from error
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     try:
         model = transformers.AutoModel.from_pretrained(
             str(folder),
