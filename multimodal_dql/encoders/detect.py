@@ -80,7 +80,7 @@ def detect(name: str, source: Path, modality: Modality | None = None) -> Found:
             detail=f"there is no file or folder {source}; download the model first (huggingface-cli "
             "download, git clone) "
             "and give its folder",
-            detail_zh=f"没有文件或文件夹 {source}；请先下载模型（huggingface-cli download、git clone），再给出其文件夹",
+            detail_zh=f"没有文件或文件夹 {source}；请先下载模型（hf download、git clone），再给出其文件夹",
         )
     if (source / "saved_model.pb").is_file():
         return _saved_model(name, source, modality)
