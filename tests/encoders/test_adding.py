@@ -100,10 +100,17 @@ def test_poolings(tmp_path, pooling, tokens):
     np.testing.assert_allclose(load_encoder("toy").encode(["cat"]), [expected], rtol=1e-6)
 
 
-def test_padding_to_one_length_does_not_reach_the_mean(tmp_path):
-    add_source(tiny.text_folder(tmp_path / "toy"), settings={"padding": "max_length", "max_tokens": 8})
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_to_one_length_does_not_reach_the_mean(tmp_path, side):
+    folder = tiny.text_folder(tmp_path / "toy")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "padding_side": side}))
+    added = add_source(folder, settings={"padding": "max_length", "max_tokens": 8})
     found = load_encoder("toy").encode(["cat", "the old sea"])
     np.testing.assert_allclose(found[0], tiny.TABLE[[2, 5, 3]].mean(axis=0), rtol=1e-6)
+    first = added.path.read_text().replace('pooling = "mean"', 'pooling = "cls"')
+    added.path.write_text(first)  # padding comes last, whatever the tokenizer says: the first token is [CLS]
+    np.testing.assert_allclose(load_encoder("toy").encode(["cat"]), [tiny.TABLE[2]], rtol=1e-6)
     np.testing.assert_allclose(found[1], tiny.TABLE[[2, 12, 9, 7, 3]].mean(axis=0), rtol=1e-6)
 
 
