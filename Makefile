@@ -35,7 +35,7 @@ test: lint
 test-fast: $(READY)
 	$(PYTEST) -m 'not slow'
 
-# Stable-Baselines3 brings PyTorch, which nothing else here needs: it lives in an environment on top of the other.
+# PyTorch, for encoders that have no ONNX export and for Stable-Baselines3, lives in an environment on top of the other.
 SB3 := .venv-sb3
 $(SB3)/.ready: $(READY)
 	test -x $(SB3)/bin/python || $(PYTHON) -m venv $(SB3)
@@ -44,7 +44,7 @@ $(SB3)/.ready: $(READY)
 	touch $@
 
 test-sb3: $(SB3)/.ready
-	$(SB3)/bin/python -m pytest -m sb3
+	$(SB3)/bin/python -m pytest -m 'sb3 or torch'
 
 bench: $(READY)
 	$(RUN) multimodal_dql bench encode

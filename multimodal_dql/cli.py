@@ -15,6 +15,7 @@ from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed
 from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
+    CardsOpt,
     CatalogueArg,
     EncodersOpt,
     JsonOpt,
@@ -162,6 +163,7 @@ def rank(
         Path | None,
         typer.Option("--prior", metavar="RUN", help="Directory of prior fit: rank by past A/B tests alone."),
     ] = None,
+    encoders: CardsOpt = None,
     context: Annotated[
         list[str] | None, typer.Option("--context", metavar="NAME=VALUE", help="Fix the audience.")
     ] = None,
@@ -174,6 +176,8 @@ def rank(
     from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.report import print_ranking, ranking_to_dict, write_csv, write_html
 
+    if encoders is not None:
+        encoder_list(encoders)  # folders of cards become known
     if (agent is None) == (prior is None):
         raise UsageError(
             detail="give --agent RUN (a training run), or --prior RUN (past tests alone), and not both",

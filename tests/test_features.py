@@ -253,7 +253,7 @@ def test_an_encoder_with_everything_cached_is_never_made(catalogue, cache, own_r
 
 def test_an_encoder_that_cannot_be_had_leaves_the_run_and_says_so(catalogue, cache, own_registry):
     body = (
-        'modality = "text"\nruntime = "onnx-text"\ndim = 3\n[[files]]\nname = "model.onnx"\n'
+        'modality = "text"\nruntime = "onnx"\ndim = 3\n[[files]]\nname = "model.onnx"\n'
         f'sha256 = "{"0" * 64}"\nbytes = 1\nsources = [{{ kind = "folder", path = "/nowhere/m" }}]\n'
     )
     write_card(own_registry, "far", body)

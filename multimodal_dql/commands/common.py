@@ -29,8 +29,15 @@ def encode_catalogue(catalogue: Any, encoders: list[str], strict: bool) -> Any:
 
 
 def encoder_list(encoders: str) -> list[str]:
-    """Split a list of encoder names; empty means a mistake."""
-    names = [name.strip() for name in encoders.split(",") if name.strip()]
+    """Names of encoders in a list of names and of folders with cards; empty means a mistake."""
+    names: list[str] = []
+    for part in (part.strip() for part in encoders.split(",")):
+        if "/" in part or part.startswith("."):
+            from multimodal_dql.encoders.registry import use_cards
+
+            names += use_cards(Path(part).expanduser())
+        elif part:
+            names.append(part)
     if not names:
         raise UsageError(
             detail="--encoders is empty; name at least one", detail_zh="--encoders 为空；请至少写一个名称"

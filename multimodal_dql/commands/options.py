@@ -12,6 +12,7 @@ from multimodal_dql.terminal import set_language
 __all__ = [
     "DEFAULT_ENCODERS",
     "AssumeOpt",
+    "CardsOpt",
     "CatalogueArg",
     "EncodersOpt",
     "EngagementOpt",
@@ -34,7 +35,15 @@ LangOpt = Annotated[
 ]
 SeedOpt = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")]
 StrictOpt = Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")]
-EncodersOpt = Annotated[str, typer.Option("--encoders", help="Names, separated by commas.")]
+EncodersOpt = Annotated[
+    str, typer.Option("--encoders", help="Names, or folders with cards (with a /), separated by commas.")
+]
+CardsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--encoders", metavar="DIR", help="Folder with the cards it was trained with, if not your own."
+    ),
+]
 AssumeOpt = Annotated[
     list[str] | None,
     typer.Option("--assume", metavar="NAME=VALUE", help="A parameter of the engagement model; repeatable."),

@@ -2,7 +2,7 @@
 
 A card is a TOML file ``<folder>/<name>/card.toml``. It names a runtime (code that exists already), the files
 it needs with their SHA-256 and the places each can come from, and says what happens to the input on its way.
-Everything in it that can change a number goes into the fingerprint.
+Everything in it that can change a number goes into the fingerprint. `docs/encoders.md` explains every field.
 """
 
 from __future__ import annotations
@@ -11,27 +11,54 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from multimodal_dql.encoders.base import Modality
-from multimodal_dql.encoders.paths import built_in_cards, user_cards
+from multimodal_dql.encoders.paths import built_in_cards, extra_cards, project_cards, user_cards
 from multimodal_dql.errors import EncoderError
 
 __all__ = [
+    "FIRST_FETCH",
     "Card",
     "CardFile",
     "FolderSource",
     "HubSource",
+    "HuggingFaceSource",
     "PackageSource",
     "Source",
     "WheelSource",
     "card_paths",
+    "cards_in",
     "read_card",
 ]
 
 Scalar = str | int | float | bool
+
+FIRST_FETCH = "first-fetch"
+"""Instead of a hash: whatever `encoders fetch` finds the first time is written down, and nothing else is used after."""
+
+_MAX_CARD_BYTES = 256 * 1024
+_MAX_FILES = 256
+_MAX_DIM = 65_536
+"""Beyond the widest published embedding by a factor of four; a larger number is a mistake or an attack."""
+
+
+def _inside(path: str) -> str:
+    parts = path.split("/")
+    if not path or "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("a file name is relative and stays inside its folder")
+    return path
+
+
+def _inside_or_absolute(path: str) -> str:
+    if "\\" in path or "\0" in path or ".." in path.split("/"):
+        raise ValueError("a path without '..' is needed: below the card's folder, or absolute")
+    return path
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
 
 
 class _Strict(BaseModel):
@@ -45,7 +72,7 @@ class PackageSource(_Strict):
 
     kind: Literal["package"]
     distribution: str
-    path: str
+    path: Inside
 
 
 class WheelSource(_Strict):
@@ -53,42 +80,55 @@ class WheelSource(_Strict):
 
     kind: Literal["wheel"]
     requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!-]*$")]
-    path: str
+    path: Inside
 
 
 class FolderSource(_Strict):
-    """A file on this machine; a relative path starts at the card's folder."""
+    """A file on this machine; a relative path starts at the card's folder and stays in it."""
 
     kind: Literal["folder"]
-    path: str
+    path: Annotated[str, AfterValidator(_inside_or_absolute), Field(min_length=1)]
 
 
 class HubSource(_Strict):
     """A file of a TensorFlow Hub module; `handle` is an address or a folder, resolved by `tensorflow_hub`."""
 
     kind: Literal["hub"]
-    handle: str
-    path: str
+    handle: Annotated[str, Field(pattern=r"^(https://[A-Za-z0-9.-]+/[A-Za-z0-9./_@?=-]+|[^:]+)$")]
+    path: Inside
 
 
-Source = Annotated[PackageSource | WheelSource | FolderSource | HubSource, Field(discriminator="kind")]
+class HuggingFaceSource(_Strict):
+    """A file of a repository on Hugging Face at one commit; ``first-fetch`` is the commit found the first time."""
+
+    kind: Literal["huggingface"]
+    repository: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    revision: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|first-fetch)$")]
+    path: Inside
+
+
+Source = Annotated[
+    PackageSource | WheelSource | FolderSource | HubSource | HuggingFaceSource, Field(discriminator="kind")
+]
 
 
 class CardFile(_Strict):
-    """One file: its name as the runtime asks for it, hash, size, and where it can come from, in order."""
+    """One file: its name as the runtime asks for it, hash, size, and where it can come from, in order.
 
-    name: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(ge=0)]
+    A hash of ``first-fetch`` is for a file that its publisher may have changed before anyone here saw it:
+    `multimodal_dql.encoders.pins` writes down the hash when the user fetches it.
+    """
+
+    name: Inside
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64}|first-fetch)$")]
+    bytes: Annotated[int, Field(ge=0)] | None = None
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
 
-    @field_validator("name")
-    @classmethod
-    def _inside(cls, name: str) -> str:
-        parts = name.split("/")
-        if not name or "\\" in name or any(part in ("", ".", "..") for part in parts):
-            raise ValueError("a file name is relative and stays inside its folder")
-        return name
+    @model_validator(mode="after")
+    def _size_is_known(self) -> CardFile:
+        if self.bytes is None and self.sha256 != FIRST_FETCH:
+            raise ValueError("a file with a hash has a size, too: add bytes")
+        return self
 
 
 class Card(_Strict):
@@ -118,10 +158,10 @@ class Card(_Strict):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     modality: Modality
     runtime: str
-    dim: Annotated[int, Field(ge=1)]
+    dim: Annotated[int, Field(ge=1, le=_MAX_DIM)]
     summary: str
     summary_zh: str = ""
-    licence: str
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+ ()-]*$", max_length=200)]
     citation: str
     homepage: str = ""
     languages: tuple[str, ...] = ()
@@ -130,7 +170,7 @@ class Card(_Strict):
     signature: str = ""
     converter: str = ""
     preprocessing: dict[str, Scalar | tuple[Scalar, ...]] = {}
-    files: tuple[CardFile, ...] = ()
+    files: Annotated[tuple[CardFile, ...], Field(max_length=_MAX_FILES)] = ()
     folder: Annotated[Path | None, Field(exclude=True)] = None
 
     @model_validator(mode="after")
@@ -140,10 +180,15 @@ class Card(_Strict):
             raise ValueError("two files have the same name")
         return self
 
-    def fingerprint(self, revision: int) -> str:
-        """Hex digest of everything that can change a number; `revision` is that of the runtime's code."""
+    @property
+    def pinned(self) -> bool:
+        """Whether every file has a hash."""
+        return all(file.sha256 != FIRST_FETCH for file in self.files)
+
+    def fingerprint(self, code: str, revision: int) -> str:
+        """Hex digest of everything that can change a number; `code` in its `revision` is what runs the card."""
         facts = {
-            "runtime": [self.runtime, revision],
+            "runtime": [code, revision],
             "files": sorted((file.name, file.sha256) for file in self.files),
             "settings": self.model_dump(
                 mode="json",
@@ -171,19 +216,52 @@ class Card(_Strict):
             )
         return value
 
+    def numbers(self, key: str, default: float | None = None) -> tuple[float, ...]:
+        """``preprocessing.key`` as one number or three, one a colour."""
+        value = self.preprocessing.get(key, default)
+        if not isinstance(value, tuple):
+            return (self.number(key, default),)
+        if len(value) != 3 or any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
+            raise EncoderError(
+                name=self.name,
+                detail=f"preprocessing.{key} is {list(value)}; write one number, or three (red, green, blue)",
+                detail_zh=f"preprocessing.{key} 为 {list(value)}；请写一个数字，或三个（红、绿、蓝）",
+            )
+        return cast("tuple[float, ...]", value)
+
+    def word(self, key: str, *known: str) -> str:
+        """``preprocessing.key``, one of `known`; the first of them where the card says nothing."""
+        value = self.preprocessing.get(key, known[0])
+        if value not in known:
+            raise EncoderError(
+                name=self.name,
+                detail=f"preprocessing.{key} is {value!r}; one of {', '.join(known)}",
+                detail_zh=f"preprocessing.{key} 为 {value!r}；可用的有 {'、'.join(known)}",
+            )
+        return str(value)
+
 
 def read_card(path: Path) -> Card:
     """The card at `path`; `EncoderError` says which field is wrong and why."""
     name = path.parent.name
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        raw = tomllib.loads(_limited(path))
         card = Card.model_validate({**raw, "folder": path.parent})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "card"
-        detail = f"{path}: {field}: {first['msg']}"
-        raise EncoderError(name=name, detail=detail, detail_zh=detail) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise EncoderError(
+            name=name,
+            detail=f"{path}: {field}: {first['msg']}",
+            detail_zh=f"{path}：字段 {field} 有误：{first['msg']}",
+        ) from error
+    except RecursionError:
+        raise EncoderError(
+            name=name,
+            detail=f"{path} cannot be read: it is nested too deeply",
+            detail_zh=f"无法读取 {path}：嵌套过深",
+        ) from None
+    except (OSError, ValueError) as error:  # UnicodeDecodeError and TOMLDecodeError among them
         raise EncoderError(
             name=name, detail=f"{path} cannot be read: {error}", detail_zh=f"无法读取 {path}：{error}"
         ) from error
@@ -196,10 +274,29 @@ def read_card(path: Path) -> Card:
     return card
 
 
+def _limited(path: Path) -> str:
+    """Text of a file that a person could have written."""
+    with path.open("rb") as file:
+        content = file.read(_MAX_CARD_BYTES + 1)
+    if len(content) > _MAX_CARD_BYTES:
+        raise ValueError(f"a card has at most {_MAX_CARD_BYTES} bytes")
+    return content.decode("utf-8")
+
+
 def card_paths() -> dict[str, Path]:
-    """Name -> path of every card, without reading one; a built-in card wins over a user's card."""
+    """Name -> path of every card, without reading one.
+
+    Of two cards of one name the first of these counts: built in, added by the user, the project's, named on
+    the command line.
+    """
     found: dict[str, Path] = {}
-    for folder in (user_cards(), built_in_cards()):
-        if folder.is_dir():
-            found.update({path.parent.name: path for path in sorted(folder.glob("*/card.toml"))})
+    for folder in (*extra_cards(), *project_cards(), user_cards(), built_in_cards()):
+        found.update({path.parent.name: path for path in cards_in(folder)})
     return found
+
+
+def cards_in(folder: Path) -> list[Path]:
+    """Cards in `folder`: its own, or one in each folder below it."""
+    if (folder / "card.toml").is_file():
+        return [folder.resolve() / "card.toml"]
+    return sorted(folder.glob("*/card.toml")) if folder.is_dir() else []

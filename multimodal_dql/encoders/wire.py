@@ -1,18 +1,18 @@
-"""The wire format of Protocol Buffers, as much as it takes to edit a message without its schema.
+"""The wire format of Protocol Buffers, as much as it takes to edit or look through a message without its schema.
 
 https://protobuf.dev/programming-guides/encoding
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-__all__ = ["Field", "read_fields", "write_fields"]
+__all__ = ["Field", "read_fields", "skim_fields", "write_fields"]
 
 Field = tuple[int, int | bytes]
 """Number and value. A varint is an int; everything of a length is bytes, a message within included."""
 
-_VARINT, _LENGTH = 0, 2
+_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 
 def read_fields(message: bytes) -> list[Field]:
@@ -38,6 +38,31 @@ def read_fields(message: bytes) -> list[Field]:
     return fields
 
 
+def skim_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Number and value of each field of `message`, of any wire type and without copying.
+
+    A number of fixed size is given as its bytes. `ValueError` where the message breaks off or is none.
+    """
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+            yield tag >> 3, value
+            continue
+        if kind == _LENGTH:
+            length, at = _varint(message, at)
+        elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
+            length = 4 if kind == _FOUR_BYTES else 8
+        else:
+            raise ValueError(f"wire type {kind} at byte {at}")
+        if at + length > len(message):
+            raise ValueError("a field ends behind the message")
+        yield tag >> 3, message[at : at + length]
+        at += length
+
+
 def write_fields(fields: Iterable[Field]) -> bytes:
     """The message of `fields`; negative ints are written as 64-bit two's complement."""
     out = bytearray()
@@ -50,7 +75,7 @@ def write_fields(fields: Iterable[Field]) -> bytes:
     return bytes(out)
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def _varint(message: bytes | memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):

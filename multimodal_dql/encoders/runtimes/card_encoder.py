@@ -12,18 +12,23 @@ from multimodal_dql.encoders.base import Encoder, Modality
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["CardEncoder", "l2_normalised", "need_files"]
+__all__ = ["UNKNOWN", "CardEncoder", "l2_normalised", "need_files"]
+
+UNKNOWN = 0
+"""Dimension of an encoder that is still to be measured: the first embedding sets it."""
 
 
 class CardEncoder(Encoder):
     """An encoder made from a card; a subclass is a runtime.
 
     Attributes:
+        code: names this class in fingerprints; stays what it is when a card or a class is renamed.
         revision: raised with every change of the code that changes a number.
         reads: the modality this runtime can serve.
 
     """
 
+    code: ClassVar[str]
     revision: ClassVar[int] = 1
     reads: ClassVar[tuple[Modality, ...]]
 
@@ -38,7 +43,7 @@ class CardEncoder(Encoder):
         self.modality = card.modality
         self.dim = card.dim
         self.languages = card.languages
-        self.fingerprint = card.fingerprint(self.revision)
+        self.fingerprint = card.fingerprint(self.code, self.revision)
         self.card = card
         self.files = files
 
@@ -48,6 +53,8 @@ class CardEncoder(Encoder):
 
     def finished(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """`vectors` (n, dim), float32, normalised as the card says; `EncoderError` for another width."""
+        if self.dim == UNKNOWN and vectors.ndim == 2:
+            self.dim = vectors.shape[1]
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise EncoderError(
                 name=self.name,

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Modality, check_images, check_sounds, check_texts
+from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality, check_images, check_sounds, check_texts
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.pictures import square_input
+from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.sources import common_folder
 from multimodal_dql.errors import EncoderError
 
@@ -23,29 +25,36 @@ class HubEncoder(CardEncoder):
     """A SavedModel, called as a whole or by the card's `signature`, one item at a time.
 
     Texts come as a string tensor (1,), pictures as float32 (1, side, side, 3), sounds as float32 (samples,),
-    or (1, samples) if ``preprocessing.batched`` is true. Of several outputs, ``preprocessing.output`` names
-    the one to take. With `pooling` ``mean`` an output of several rows (frames, D) becomes their mean.
+    or (1, samples) if ``preprocessing.batched`` is true; a sound shorter than ``min_seconds`` is followed by
+    silence. Of several outputs, ``preprocessing.output`` names the one to take, or counts it from 0. With
+    `pooling` ``mean`` an output of several rows (frames, D) becomes their mean.
 
-    A SavedModel is a program and may do what a program may: the hashes on the card are what one trusts.
+    A SavedModel is a program: one that does more than compute is refused (`multimodal_dql.encoders.saved_model`), and
+    the hashes on the card are what one trusts.
     """
 
+    code = "tensorflow-hub"
     reads: ClassVar[tuple[Modality, ...]] = ("text", "image", "audio")
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
         super().__init__(card, files)
-        need_files(card, files, "saved_model.pb")
-        import tensorflow as tf
-        import tensorflow_hub as hub
-
-        self._tf = tf
+        (program,) = need_files(card, files, "saved_model.pb")
+        check_saved_model(card.name, program)
+        folder = common_folder(card, files)
         try:
-            self._module = hub.load(str(common_folder(card, files)))
+            with silenced():  # TensorFlow greets on import, and again when it first computes
+                import tensorflow as tf
+                import tensorflow_hub as hub
+
+                self._tf = tf
+                self._module = hub.load(str(folder))
             self._call = self._module.signatures[card.signature] if card.signature else self._module
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # TensorFlow's own errors among them
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise EncoderError(
                 name=self.name,
-                detail=f"its SavedModel or signature '{card.signature}' cannot be loaded: {error}",
-                detail_zh=f"SavedModel 或签名 “{card.signature}” 无法加载：{error}",
+                detail=f"its SavedModel or signature '{card.signature}' cannot be loaded: {said}",
+                detail_zh=f"SavedModel 或签名 “{card.signature}” 无法加载：{said}",
             ) from error
 
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
@@ -58,7 +67,9 @@ class HubEncoder(CardEncoder):
             inputs = [self._tf.constant(square_input(picture, self.card)[None]) for picture in pictures]
         else:
             batched = self.card.preprocessing.get("batched") is True
+            shortest = round(AUDIO_RATE_HZ * self.card.number("min_seconds", 0))
             sounds = check_sounds(self.name, items)
+            sounds = [np.pad(sound, (0, max(0, shortest - len(sound)))) for sound in sounds]
             inputs = [self._tf.constant(sound[None] if batched else sound) for sound in sounds]
         if not inputs:
             return self.empty(0)
@@ -70,6 +81,8 @@ class HubEncoder(CardEncoder):
             output = self._call(**{argument: value})
         else:
             output = self._call(value)
+        if isinstance(output, list | tuple):
+            output = dict(enumerate(output))
         if isinstance(output, dict):
             output = self._chosen(output)
         rows = np.asarray(output, np.float32)
@@ -82,7 +95,7 @@ class HubEncoder(CardEncoder):
             )
         return np.asarray(rows.mean(axis=0), np.float32)
 
-    def _chosen(self, outputs: dict[str, Any]) -> Any:
+    def _chosen(self, outputs: dict[Any, Any]) -> Any:
         wanted = self.card.preprocessing.get("output")
         if wanted is None and len(outputs) == 1:
             return next(iter(outputs.values()))

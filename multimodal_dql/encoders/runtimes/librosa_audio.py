@@ -29,6 +29,7 @@ class LibrosaDescriptors(CardEncoder):
     other.
     """
 
+    code = "librosa"
     reads: ClassVar[tuple[Modality, ...]] = ("audio",)
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:

@@ -14,8 +14,8 @@ from multimodal_dql.encoders.base import Modality, check_images
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.paths import cache_root
 from multimodal_dql.encoders.pictures import square_input
-from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.runtimes.networks import litert_interpreter
 from multimodal_dql.encoders.sources import atomic_write
 from multimodal_dql.errors import EncoderError, UnknownNameError
 
@@ -40,6 +40,7 @@ class LiteRTImageEncoder(CardEncoder):
     side, 3).
     """
 
+    code = "litert-image"
     reads: ClassVar[tuple[Modality, ...]] = ("image",)
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
@@ -49,18 +50,7 @@ class LiteRTImageEncoder(CardEncoder):
             if card.converter
             else need_files(card, files, "model.tflite")[0].read_bytes()
         )
-        with silenced():  # LiteRT announces its delegate on stderr and has no switch for it in Python
-            from ai_edge_litert.interpreter import Interpreter
-
-            try:
-                self._interpreter = Interpreter(model_content=model, num_threads=1)
-                self._interpreter.allocate_tensors()
-            except (ValueError, RuntimeError) as error:
-                raise EncoderError(
-                    name=self.name,
-                    detail=f"LiteRT refuses the model: {error}",
-                    detail_zh=f"LiteRT 拒绝该模型：{error}",
-                ) from error
+        self._interpreter = litert_interpreter(self.name, model)
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
         self._output: dict[str, Any] = self._interpreter.get_output_details()[0]
         side = int(card.number("side"))

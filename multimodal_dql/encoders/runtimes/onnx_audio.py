@@ -45,6 +45,7 @@ class SpeechEmbedding(CardEncoder):
     A sound shorter than one window is followed by silence.
     """
 
+    code = "onnx-speech-embedding"
     reads: ClassVar[tuple[Modality, ...]] = ("audio",)
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:

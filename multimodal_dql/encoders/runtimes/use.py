@@ -28,6 +28,7 @@ class UniversalSentenceEncoder(CardEncoder):
     More BLAS threads make it slower by an order of magnitude: its matrices are small.
     """
 
+    code = "universal-sentence-encoder"
     revision = 2
     reads: ClassVar[tuple[Modality, ...]] = ("text",)
 

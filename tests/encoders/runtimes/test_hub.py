@@ -52,7 +52,7 @@ def modules(tmp_path_factory):
 
 
 def card_for(folder, cards, settings, *, via="folder"):
-    lines = [settings, 'runtime = "tensorflow-hub"']
+    lines = [settings, 'runtime = "hub"']
     for path in sorted(
         path for path in folder.rglob("*") if path.is_file() and path.name != "fingerprint.pb"
     ):
