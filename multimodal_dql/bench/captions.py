@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.bench.caption_votes import VOTES_A_CAPTION, allocation_of_votes
+from multimodal_dql.bench.headline_parts import crossfitted_effects
 from multimodal_dql.bench.headline_words import FOLDS, tf_idf_scores
 from multimodal_dql.datasets.ab_tests import ABTests, component_folds
 from multimodal_dql.datasets.caption_contest import read_caption_contests
@@ -33,7 +34,6 @@ from multimodal_dql.prior import (
     headline_contents,
     pairs_of,
     ranking,
-    recalibrated,
     score_p,
     targets,
 )
@@ -41,7 +41,7 @@ from multimodal_dql.prior.model import CrossValidated
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.engagement_noise import draw_clicks
 
-__all__ = ["ENCODERS", "bench_captions", "caption_ceiling", "crossfitted_effects", "thinned"]
+__all__ = ["ENCODERS", "bench_captions", "caption_ceiling", "thinned"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -208,19 +208,6 @@ def _some(pairs: Pairs, count: int, seed: int) -> Pairs:
     rng = np.random.Generator(np.random.Philox(key=[seed, 62]))
     some = np.sort(rng.permutation(len(pairs.winner))[:count])
     return Pairs(pairs.winner[some], pairs.loser[some], pairs.test[some], pairs.significant[some])
-
-
-def crossfitted_effects(tests: ABTests, found: CrossValidated, noise: float) -> tuple[Float, Float]:
-    """Mean and sd (A,) of the first repeat with two factors that come from the folds that the arm is not in."""
-    mean, sd = found.mean[0].copy(), found.sd[0].copy()
-    fold = found.fold[0][tests.test]
-    for f in np.unique(fold):
-        others = fold != f
-        given = targets(tests.subset(found.fold[0] != f), noise)
-        shrink, factor = recalibrated(given, found.mean[0][others], found.sd[0][others])
-        mean[fold == f] *= shrink
-        sd[fold == f] *= factor
-    return mean, sd
 
 
 def caption_ceiling(
