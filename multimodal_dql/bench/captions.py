@@ -80,7 +80,7 @@ def bench_captions(
         rounds: of learning the allocation.
         seed: of folds, groups and bootstraps.
         draws: simulated votes behind the ceiling.
-        taus: votes a caption of the replays.
+        taus: votes a caption of the replays; none leaves the allocation out.
         cache: folder of the embeddings.
         progress: called with what comes next.
     """
@@ -122,7 +122,10 @@ def bench_captions(
             "overdispersion": noise,
         },
     }
-    out |= allocation_of_votes(tests, noise, mean, sd, range(seeds), taus, rounds, seed, quick=quick, say=say)
+    if taus:
+        out |= allocation_of_votes(
+            tests, noise, mean, sd, range(seeds), taus, rounds, seed, quick=quick, say=say
+        )
     return {
         **out,
         "cleaning": dict(tests.cleaning),

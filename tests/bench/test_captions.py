@@ -64,7 +64,7 @@ def test_the_ceiling_rises_with_the_votes() -> None:
     assert many["pairs_all"] > 0.93
 
 
-def written(folder: Path, count: int = 44, captions: int = 6) -> Path:
+def written(folder: Path, count: int = 44, captions: int = 5) -> Path:
     """Contests about a red or a blue picture; a caption that names its colour is the funnier one."""
     rng = np.random.Generator(np.random.Philox(key=[2, 72]))
     (folder / "images").mkdir(parents=True)
@@ -94,7 +94,7 @@ def test_a_small_world_in_which_the_picture_decides(tmp_path: Path) -> None:
         seeds=1,
         rounds=1,
         draws=1,
-        taus=(5, 20),
+        taus=(5,),
         cache=tmp_path / "cache",
     )
     assert set(found["models"]) == {
@@ -106,7 +106,7 @@ def test_a_small_world_in_which_the_picture_decides(tmp_path: Path) -> None:
     assert found["ceiling"]["pairs_all"] <= found["ceiling"]["pairs_significant"] <= 1.0
     assert found["groups"] == {"5": 44}
     assert found["protocol"]["components"] == 44
-    for tau in ("5", "20"):
+    for tau in ("5",):
         row = found["allocation"][tau]
         assert set(row["oracle_gap_share"]) == {"prior", "ucb", "lola", "eb_ucb", "ts", "dqn"}
         assert row["best_baseline"] in ("prior", "ucb", "lola", "eb_ucb", "ts")
@@ -120,7 +120,7 @@ def test_a_small_world_in_which_the_picture_decides(tmp_path: Path) -> None:
 def test_the_real_contests_in_brief() -> None:
     """Words help a little on cartoons never seen; the votes received give the answer away."""
     data = Path(os.environ["MULTIMODAL_DQL_DATA"])
-    found = bench_captions(data, quick=True, seeds=1, rounds=1, draws=1, taus=(5,))
+    found = bench_captions(data, quick=True, seeds=1, rounds=1, draws=1, taus=())
     assert found["protocol"]["components"] == 77
     assert found["models"]["text"]["intervals"]["pairs_significant"][0] > 0.53
     assert found["ceiling"]["pairs_significant"] > 0.95
