@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from multimodal_dql.datasets.catalogue import Variant
 from multimodal_dql.encoding import Active, Job
 from multimodal_dql.encoding_stream import encode_file
 from multimodal_dql.errors import EncoderError, UsageError
@@ -101,9 +99,7 @@ def test_a_worker_that_dies_is_replaced(cluster, tmp_path):
                 killed.append(worker)
                 engine._ray.kill(worker, no_restart=False)
 
-        encode_file(
-            catalogue, ["use-multilingual"], cache=tmp_path / "ray", engine=engine, progress=shoot
-        )
+        encode_file(catalogue, ["use-multilingual"], cache=tmp_path / "ray", engine=engine, progress=shoot)
     assert killed
     assert cache_bytes(tmp_path / "ray") == cache_bytes(tmp_path / "local")
 
@@ -114,7 +110,7 @@ def test_a_node_with_another_version_of_an_encoder_is_told(cluster, tmp_path):
     active = Active.of("use-multilingual", tmp_path)
     other = Active(type(active.info)("use-multilingual", "text", 512, "older"), (), active.store, None)
     with RayEngine() as engine:
-        with pytest.raises(EncoderError, match="on the node .* another version of this encoder"):
+        with pytest.raises(EncoderError, match=r"on the node .* another version of this encoder"):
             engine.ready(other)
         with pytest.raises(UsageError, match="by name; 'lengths' is an object of this process"):
             engine.ready(Active.of(Lengths(), tmp_path))
@@ -125,7 +121,10 @@ def test_media_that_a_node_cannot_see_stop_the_run_with_the_cure(cluster, tmp_pa
 
     active = Active.of("efficientnet-lite0", tmp_path)
     job = Job({b"k" * 32: tmp_path / "gone.png"}, {"efficientnet-lite0": frozenset([b"k" * 32])})
-    with RayEngine() as engine, pytest.raises(UsageError, match="put the media under the same path on every node"):
+    with (
+        RayEngine() as engine,
+        pytest.raises(UsageError, match="put the media under the same path on every node"),
+    ):
         list(engine.run("image", [active], iter([job])))
 
 
