@@ -81,16 +81,14 @@ class VectorStore:
             if n == 0:  # an empty file cannot be mapped
                 return found
             mapped = np.memmap(self._rows, np.float32, "r", shape=(n, self.dim))
-            for key in set(keys):
-                place = self._place(key, rows, index)
-                if place is not None:
-                    found[key] = mapped[place]
+            for key, place in self._whole_places(keys, rows, index):
+                found[key] = mapped[place]
         return found
 
     def holds(self, keys: Collection[bytes]) -> set[bytes]:
         """Those of `keys` that are here and whole. Unlike `read` it maps nothing, so its memory does not grow."""
         with self._opened() as (rows, index, n):
-            return {key for key in set(keys) if n and self._place(key, rows, index) is not None}
+            return {key for key, _ in self._whole_places(keys, rows, index)} if n else set()
 
     def append(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
         """Adds key -> vector (dim,), all or nothing; durable when this returns.
@@ -141,14 +139,15 @@ class VectorStore:
             self._places.follow(index.fileno(), n)
             yield rows.fileno(), index.fileno(), n
 
-    def _place(self, key: bytes, rows: int, index: int) -> int | None:
-        """Number of the newest whole row of `key`."""
+    def _whole_places(self, keys: Collection[bytes], rows: int, index: int) -> Iterator[tuple[bytes, int]]:
+        """Those of `keys` that have a whole row, and the number of the newest."""
         width = _FLOAT_BYTES * self.dim
-        for place in self._places.of(key):
-            record = os.pread(index, _RECORD_BYTES, place * _RECORD_BYTES)
-            if record == key + _hash(key + os.pread(rows, width, place * width)):
-                return place
-        return None
+        for key, places in self._places.of(keys):
+            for place in places:
+                record = os.pread(index, _RECORD_BYTES, place * _RECORD_BYTES)
+                if record == key + _hash(key + os.pread(rows, width, place * width)):
+                    yield key, place
+                    break
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -215,13 +214,15 @@ class PlacesByKey:
             if self._known - len(self._sorted) > max(_RECORDS_AT_ONCE, len(self._sorted) // 32):
                 self._merge()
 
-    def of(self, key: bytes) -> Iterator[int]:
-        """Places whose key begins as `key` does, newest first."""
-        prefix = int.from_bytes(key[:8], "little")
-        yield from reversed(self._recent.get(prefix, []))
-        low = np.searchsorted(self._starts, np.uint64(prefix), "left")
-        high = np.searchsorted(self._starts, np.uint64(prefix), "right")
-        yield from self._sorted[low:high][::-1].tolist()
+    def of(self, keys: Collection[bytes]) -> Iterator[tuple[bytes, list[int]]]:
+        """Those of `keys` that may be here, with the places that begin as they do, newest first."""
+        prefixes = np.frombuffer(b"".join(key[:8] for key in keys), "<u8")
+        low = np.searchsorted(self._starts, prefixes, "left").tolist()
+        high = np.searchsorted(self._starts, prefixes, "right").tolist()
+        for key, prefix, first, end in zip(keys, prefixes.tolist(), low, high, strict=True):
+            places = [*self._sorted[first:end].tolist(), *self._recent.get(prefix, ())]
+            if places:
+                yield key, places[::-1]
 
     def _merge(self) -> None:
         recent = [(prefix, place) for prefix, places in self._recent.items() for place in places]
