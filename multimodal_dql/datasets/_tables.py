@@ -208,14 +208,16 @@ def _split_csv(
     path: Path, lines: Iterator[tuple[int, list[str]]], table: Table
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     while True:
+        known = csv.field_size_limit(_MAX_CELL)  # as `_long_cells`, which takes longer than the row itself
         try:
-            with _long_cells():
-                line, cells = next(lines)
+            line, cells = next(lines)
         except StopIteration:
             return
         except _CsvError as error:
             table.problems.append(_not_csv(path, error))
             return
+        finally:
+            csv.field_size_limit(known)
         extra = cells[len(table.columns) :]
         if len(cells) < len(table.columns) or any(extra):
             fault = row_fault("field_count", have=len(cells), want=len(table.columns))

@@ -178,13 +178,13 @@ def checked_rows(path: Path) -> Iterator[tuple[Table, Iterator[CheckedRow]]]:
 
 
 def _checked_rows(path: Path, table: Table) -> Iterator[CheckedRow]:
-    any_row = False
+    any_row, folder = False, path.parent
     for line, values in table.rows:
         if not any_row and table.columns_first:
             _check_columns(path, table.columns)
         any_row = True
         row, extra, faults = read_row(values)
-        variant = None if row is None else _variant(row, extra, line, path.parent)
+        variant = None if row is None else _variant(row, extra, line, folder)
         yield line, values, variant, faults
     if any_row and not table.columns_first:
         _check_columns(path, table.columns)
