@@ -216,6 +216,21 @@ class Sounds:
         self.nbytes = size
 
 
+def test_matrices_are_multiplied_on_one_thread():
+    from threadpoolctl import threadpool_info
+
+    class Threads(Lengths):
+        name = "threads"
+
+        def encode(self, items):
+            self.seen += [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+            return np.zeros((len(items), 2), np.float32)
+
+    key, encoder = b"k" * 32, Threads()
+    make({"threads": encoder}, Job({key: "x"}, {"threads": frozenset([key])}), ["x"])
+    assert set(encoder.seen) == {1}
+
+
 def test_large_items_go_to_the_encoder_in_smaller_batches():
     class Counting(Lengths):
         name = "counting"
