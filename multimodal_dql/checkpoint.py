@@ -26,6 +26,7 @@ from multimodal_dql.run_file import read_file, sync_folder
 
 __all__ = [
     "CHECKPOINT_VERSION",
+    "MANIFEST",
     "PARTS",
     "Checkpoint",
     "checkpoints",

@@ -10,8 +10,9 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from multimodal_dql.commands import allocation, bench_agent, datasets, encoders, engagement, prior
+from multimodal_dql.commands import allocation, bench_logs, datasets, encoders, engagement, events, prior
 from multimodal_dql.commands.common import encode_catalogue, encode_file, encoder_list, timed, write_json
+from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
     CardsOpt,
@@ -212,9 +213,11 @@ def rank(
 app.command()(train)
 app.command()(simulate)
 app.command()(power)
+app.command()(evaluate)
 app.add_typer(engagement.app, name="engagement")
 app.add_typer(prior.app, name="prior")
 app.add_typer(allocation.app, name="allocation")
 app.add_typer(encoders.app, name="encoders")
 app.add_typer(datasets.app, name="datasets")
-app.add_typer(bench_agent.app, name="bench")
+app.add_typer(events.app, name="events")
+app.add_typer(bench_logs.app, name="bench")

@@ -8,6 +8,7 @@
         │   └── CatalogueInvalid      rows that are wrong: all of them, each with line, field and cure
         ├── ABTestsError              past A/B tests that cannot be read or learned from
         │   └── ABTestsInvalid        rows that are wrong: all of them, each with line, field and cure
+        ├── EventsError                   a log of decisions that cannot be read or learned from
         ├── RowFault                  one field of one row of a catalogue or of A/B tests
         ├── DataFinding               something the data-quality check noticed
         ├── DatasetCardError          a data set card that is wrong
@@ -50,6 +51,7 @@ __all__ = [
     "DecoderFailed",
     "EncoderError",
     "EncoderUnavailable",
+    "EventsError",
     "InputError",
     "Lang",
     "MediaDamaged",

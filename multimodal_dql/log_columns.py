@@ -16,7 +16,7 @@ from multimodal_dql.errors import InputError
 from multimodal_dql.simulation.audience import CONTEXT
 from multimodal_dql.state import Candidates
 
-__all__ = ["Records", "choices", "contexts", "left_out", "probabilities", "sessions"]
+__all__ = ["MISFITS", "Records", "choices", "contexts", "left_out", "probabilities", "sessions"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,7 +33,10 @@ class Records:
 
 
 def choices(table: Any, catalogue: Catalogue, candidates: Candidates) -> tuple[Ints, Ints, Records]:
-    """The story (N,) and the candidate shown (N,), -1 where unknown, and the candidates with their records."""
+    """The story (N,) and the candidate shown (N,), -1 where unknown, and the candidates with their records.
+
+    `table` is what `multimodal_dql.datasets.events.read_events` gave.
+    """
     stories = {entry.item_id: i for i, entry in enumerate(catalogue.items)}
     slots = {
         (i, variant.variant_id): k
@@ -52,15 +55,15 @@ def choices(table: Any, catalogue: Catalogue, candidates: Candidates) -> tuple[I
     size = candidates.available.sum(axis=1)[np.maximum(item, 0)]
     fit = (item >= 0) & (lengths == size) & (present.sum(axis=1) == size)
     counts = np.zeros((2, *shape), np.int64)
-    if "records" in table.column_names:
-        held = table["records"].combine_chunks()
-        if np.array_equal(np.diff(held.offsets.to_numpy()), lengths):
-            flat = held.flatten()
-            for part, name in enumerate(("impressions", "clicks")):
-                numbers = flat.field(name).fill_null(0).to_numpy(zero_copy_only=False)
-                counts[part][row[inside], slot[inside]] = np.maximum(numbers[inside], 0)
-    impressions = np.maximum(counts[0], counts[1])
-    return item, _slots(item, table["action"].combine_chunks(), slots), Records(fit, impressions, counts[1])
+    held = table["records"].combine_chunks()
+    # Reading left out what is not one record for each candidate; where there are none, the counts are unknown: 0.
+    told = np.repeat(held.is_valid().to_numpy(zero_copy_only=False), lengths)
+    for part, name in enumerate(("impressions", "clicks")):
+        numbers = np.zeros(len(row), np.int64)
+        numbers[told] = held.flatten().field(name).to_numpy(zero_copy_only=False)
+        counts[part][row[inside], slot[inside]] = numbers[inside]
+    shown = _slots(item, table["action"].combine_chunks(), slots)
+    return item, shown, Records(fit, counts[0], counts[1])
 
 
 def _looked_up(column: Any, known: dict[str, int]) -> Ints:
@@ -84,7 +87,8 @@ def contexts(table: Any) -> tuple[Array, Bools]:
     """Values of `CONTEXT`, (N, fields), and which rows have all of them."""
     held = table["context"].combine_chunks()
     row = np.repeat(np.arange(len(held)), np.diff(held.offsets.to_numpy()))
-    names = np.array(held.keys.to_pylist(), dtype=object)
+    keys = held.keys.dictionary_encode()
+    names = np.array([*keys.dictionary.to_pylist(), None], dtype=object)[keys.indices.to_numpy()]
     texts = held.items
     out = np.full((len(held), len(CONTEXT.fields)), np.nan)
     for i, field in enumerate(CONTEXT.fields):
@@ -107,16 +111,19 @@ def _indices(at: Ints) -> Any:
     return pa.array(at)
 
 
-def left_out(item: Ints, shown: Ints, fit: Bools, known: Bools, click: Ints) -> dict[str, int]:
-    """Decisions that cannot be used, each by the first reason."""
+MISFITS = {
+    "stories that are not in the catalogue": "条目不在目录中",
+    "candidates that are not those of the catalogue": "候选与目录不符",
+    "a context that is incomplete or out of range": "上下文不完整或超出范围",
+}
+"""Why a decision that is right in itself cannot be used with a catalogue: English -> Chinese."""
+
+
+def left_out(item: Ints, shown: Ints, fit: Bools, known: Bools) -> dict[str, int]:
+    """Decisions that cannot be used, each by the first of `MISFITS`."""
     out: dict[str, int] = {}
     rest = np.ones(len(item), np.bool_)
-    for reason, good in (
-        ("stories that are not in the catalogue", item >= 0),
-        ("candidates that are not those of the catalogue", fit & (shown >= 0)),
-        ("a context that is incomplete or out of range", known),
-        ("clicks that are neither 0 nor 1", (click == 0) | (click == 1)),
-    ):
+    for reason, good in zip(MISFITS, (item >= 0, fit & (shown >= 0), known), strict=True):
         count = int((rest & ~good).sum())
         if count:
             out[reason] = count
@@ -128,20 +135,15 @@ def sessions(table: Any, good: Bools) -> tuple[Ints, Bools]:
     """Rows in the order of sessions and time, (N,), and where a session ends, (N,)."""
     n = len(good)
     key = np.arange(n) + n  # without a session, a decision stands alone
-    if "session_id" in table.column_names:
-        session = table["session_id"].combine_chunks().dictionary_encode().indices
-        absent = session.is_null().to_numpy(zero_copy_only=False)
-        who = session.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        policy = np.zeros(n, np.int64)
-        if "policy" in table.column_names:
-            texts = [p or "" for p in table["policy"].to_pylist()]
-            policy = np.unique(texts, return_inverse=True)[1].astype(np.int64)
-        # Arms of a paired simulation share the numbers of their sessions.
-        both = np.unique(who * (int(policy.max(initial=0)) + 1) + policy, return_inverse=True)[1]
-        key = np.where(absent, key, both)
-    time = np.zeros(n, np.int64)
-    if "time" in table.column_names:
-        time = table["time"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    session = table["session_id"].combine_chunks().dictionary_encode().indices
+    absent = session.is_null().to_numpy(zero_copy_only=False)
+    who = session.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    texts = [p or "" for p in table["policy"].to_pylist()]
+    policy = np.unique(texts, return_inverse=True)[1].astype(np.int64)
+    # Arms of a paired simulation share the numbers of their sessions.
+    both = np.unique(who * (int(policy.max(initial=0)) + 1) + policy, return_inverse=True)[1]
+    key = np.where(absent, key, both)
+    time = table["time"].to_numpy().astype("datetime64[us]").astype(np.int64)
     order = np.lexsort((np.arange(n), time, key))
     order = order[good[order]]
     return order, np.append(key[order][1:] != key[order][:-1], True)
@@ -149,6 +151,4 @@ def sessions(table: Any, good: Bools) -> tuple[Ints, Bools]:
 
 def probabilities(table: Any) -> Array:
     """Propensities, (N,); NaN where unknown."""
-    if "probability" not in table.column_names:
-        return np.full(table.num_rows, np.nan)
     return np.asarray(table["probability"].to_numpy(), np.float64)

@@ -8,8 +8,6 @@ Shape letters: ``N`` decisions, ``S`` sessions, ``K`` candidates, ``M`` members.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,13 +92,15 @@ class Logged:
     """A log of decisions on the stories of a catalogue; a `Source` for `multimodal_dql.training_loop`.
 
     Args:
-        path: Parquet as `multimodal_dql.datasets.events.event_schema` describes.
+        path: a file or folder as `multimodal_dql.datasets.events.event_schema` describes.
         catalogue: the stories.
         candidates: the same as a table.
         seed: says which sessions show their records.
+        allow_personal: learn although values in the log look as if they named a person.
 
     Attributes:
-        left_out: decisions that could not be used, by reason.
+        left_out: decisions that could not be used, by reason: what is wrong with a row, then what does not fit the
+            catalogue.
 
     Raises:
         EventsError: no log, or nothing in it that can be learned from.
@@ -108,14 +108,23 @@ class Logged:
 
     valued = 4096  # clicks are coins, and few
 
-    def __init__(self, path: Path, catalogue: Catalogue, candidates: Candidates, seed: int) -> None:
-        table = read_events(path)
+    def __init__(
+        self,
+        path: Path,
+        catalogue: Catalogue,
+        candidates: Candidates,
+        seed: int,
+        *,
+        allow_personal: bool = False,
+    ) -> None:
+        events = read_events(path, allow_personal=allow_personal)
+        table = events.table
         self.candidates = candidates
         item, shown, records = choices(table, catalogue, candidates)
         context, known = contexts(table)
         click = np.asarray(table["click"].to_numpy(), np.int64)
-        self.left_out = left_out(item, shown, records.fit, known, click)
-        good = (item >= 0) & (shown >= 0) & records.fit & known & ((click == 0) | (click == 1))
+        self.left_out = events.excluded | left_out(item, shown, records.fit, known)
+        good = (item >= 0) & (shown >= 0) & records.fit & known
         if not good.any():
             reason = max(self.left_out, key=lambda name: self.left_out[name], default="no decisions")
             raise EventsError(
@@ -153,9 +162,7 @@ class Logged:
             record=record[None],
         )
         self.probability = probabilities(table)[order]
-        policies = (
-            Counter(p or "?" for p in table["policy"].to_pylist()) if "policy" in table.column_names else {}
-        )
+        policies = {policy or "?" for policy in table["policy"].unique().to_pylist()}
         self.facts: dict[str, Any] = {
             "log": {
                 "decisions": len(item),
@@ -163,9 +170,10 @@ class Logged:
                 "clicks": int(click.sum()),
                 "left_out": self.left_out,
                 "policies": sorted(policies),
+                "sha256": events.digest,
             }
         }
-        self.origin = f"log {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        self.origin = f"log {events.digest}"
 
     def users(self, seed: int) -> Array:
         """Users of the log at random, (users, fields of the context)."""

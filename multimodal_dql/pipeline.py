@@ -45,7 +45,7 @@ def offline_test(agent: Agent, world: World, encoded: Features, *, seed: int, se
             detail_zh="只有 1 个条目，而针对条目的区间至少需要 2 个；请增加条目",
         )
     item_ids = [item.item_id for item in encoded.catalogue.items]
-    learned = DqnPolicy(agent, known=agent.known(item_ids))
+    learned = DqnPolicy(agent, known=agent.known(item_ids), believed=True)
     outcomes = {
         policy.name: outcome(world, policy, seed=seed, sessions=sessions)
         for policy in (learned, First(), Uniform())

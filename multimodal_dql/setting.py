@@ -24,7 +24,7 @@ from multimodal_dql.simulation.sessions import Stage
 from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.training import read_audience
 
-__all__ = ["Setting", "arms_of", "read_config", "read_setting"]
+__all__ = ["FURTHER", "Setting", "arms_of", "read_config", "read_setting", "split_specs"]
 
 LEARNED, SHUFFLED = "learned", "shuffled"
 
@@ -34,7 +34,7 @@ def _allocation(run: str = "run", open_horizon: float = 16_000.0) -> Policy:
     return replace(read_allocation(Path(run)), open_horizon=open_horizon)
 
 
-_FURTHER: dict[str, Callable[..., Policy]] = {
+FURTHER: dict[str, Callable[..., Policy]] = {
     OnlineAgent.name: online_policy,
     AllocationPolicy.name: _allocation,
 }
@@ -136,7 +136,7 @@ def arms_of(
     arms = []
     for spec in specs:
         if spec not in (LEARNED, SHUFFLED, "dqn"):
-            arms.append(Arm(spec, make_policy(spec, seed=seed, extra=_FURTHER)))
+            arms.append(Arm(spec, make_policy(spec, seed=seed, extra=FURTHER)))
             continue
         if agent is None:
             raise UsageError(
@@ -144,7 +144,18 @@ def arms_of(
                 detail_zh=f"策略 “{spec}” 是训练好的智能体；请用 --agent RUN 指明其运行目录",
             )
         item_ids = [item.item_id for item in encoded.catalogue.items]
-        policy = DqnPolicy(agent, known=agent.known(item_ids))
+        policy = DqnPolicy(agent, known=agent.known(item_ids), believed=True)
         seen = permuted(stage.world.candidates, seed) if spec == SHUFFLED else None
         arms.append(Arm(spec, policy, seen=seen, records=records and spec != SHUFFLED))
     return arms
+
+
+def split_specs(policies: str) -> list[str]:
+    """Split at the commas between policies, not at those between options of one: ``ucb:z=.04,first``."""
+    parts: list[str] = []
+    for part in policies.split(","):
+        if "=" in part and ":" not in part and parts:
+            parts[-1] += "," + part
+        elif part.strip():
+            parts.append(part)
+    return parts

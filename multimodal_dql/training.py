@@ -100,18 +100,20 @@ def train_from_log(
     resume: bool = False,
     keep_checkpoints: bool = False,
     notice: Notice | None = None,
+    allow_personal: bool = False,
 ) -> tuple[Agent, Logged]:
     """Train an agent on logged decisions about an encoded catalogue; nothing is simulated.
 
     Args:
         encoded: the catalogue's features.
         config: settings, with ``expected_reward=False``: a log holds clicks, not their probabilities.
-        log: the Parquet file; see `multimodal_dql.datasets.events`.
+        log: a file or folder; see `multimodal_dql.datasets.events`.
         run: as for `train`, and the four that follow.
         progress: called with iteration, iterations and the latest metrics.
         resume: continue the training that was interrupted in `run`.
         keep_checkpoints: leave them in ``run/checkpoints``.
         notice: called with what the user should know although nothing stops.
+        allow_personal: learn although values in the log look as if they named a person.
 
     Raises:
         EventsError: the log cannot be learned from.
@@ -125,7 +127,8 @@ def train_from_log(
         )
     _check_stories(encoded, config)
     projection = ContentProjection.fit(encoded)
-    source = Logged(log, encoded.catalogue, candidate_table(encoded, projection), config.seed)
+    table = candidate_table(encoded, projection)
+    source = Logged(log, encoded.catalogue, table, config.seed, allow_personal=allow_personal)
     training = Training(
         source,
         projection,

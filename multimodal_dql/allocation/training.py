@@ -35,6 +35,8 @@ class AllocationConfig:
         unpredicted: share of tests without a prior.
         impressions_per_arm: of the horizon, log-uniform between the two.
         environments: tests side by side.
+        most_arms: tests of the model with more are not drawn.
+        stages: steps of an episode.
         learning: of the network; one round is an episode of every environment.
     """
 
@@ -43,6 +45,8 @@ class AllocationConfig:
     unpredicted: float = 0.25
     impressions_per_arm: tuple[float, float] = (45.0, 1100.0)
     environments: int = 2048
+    most_arms: int = 8
+    stages: int = STAGES
     learning: ParallelConfig = field(
         default_factory=lambda: ParallelConfig(
             steps=ROUNDS * 2048 * STAGES,
@@ -63,8 +67,8 @@ class AllocationConfig:
 
     def of_rounds(self, rounds: int) -> Self:
         """The same with so many rounds of learning."""
-        steps = rounds * self.environments * STAGES
-        return replace(self, learning=replace(self.learning, steps=steps))
+        steps = rounds * self.environments * self.stages
+        return replace(self, learning=replace(self.learning, steps=steps, rollout=self.stages))
 
 
 def environment_of(model: EngagementModel, config: AllocationConfig) -> HeadlineTestVectorEnv:
@@ -74,7 +78,8 @@ def environment_of(model: EngagementModel, config: AllocationConfig) -> Headline
         HeadlineTestConfig(
             model=replace(model, overdispersion=1.0),
             impressions_per_arm=config.impressions_per_arm,
-            stages=STAGES,
+            stages=config.stages,
+            most_arms=config.most_arms,
             within_sd=config.within_sd,
             predicted_sd=config.predicted_sd,
             unpredicted=config.unpredicted,

@@ -49,8 +49,8 @@ UPDATES = 200
 """Times that a policy may look at the counts of a test."""
 WITHIN_SD = 0.25
 """Spread of the arms of a test behind the shrunk truth, in logits."""
-GRID = np.linspace(-1.5, 1.5, 301)
-"""Effects, in logits, over which the posterior of the shrunk truth is drawn."""
+GRID = np.linspace(-6.0, 6.0, 301)
+"""Effects, in standard deviations, over which the posterior of the shrunk truth is drawn."""
 UCB_Z = (0.02, 0.03, 0.04, 0.06, 0.08)
 RESAMPLES = 1000
 SETTLED = 2
@@ -104,15 +104,17 @@ def observed_truth(tests: ABTests) -> Float:
     return np.where(available, s / np.maximum(n, 1), np.nan)[None]
 
 
-def shrunk_truth(tests: ABTests, draws: int, seed: int) -> Float:
-    """Draws (draws, G, K) of each arm's rate given its counts: binomial, effect ``N(0, WITHIN_SD^2)`` around the
-    pooled logit of its test.
+def shrunk_truth(
+    tests: ABTests, draws: int, seed: int, *, sd: float = WITHIN_SD, noise: float = 1.0
+) -> Float:
+    """Draws (draws, G, K) of each arm's rate given its counts: binomial, effect ``N(0, sd^2)`` around the pooled logit
+    of its test. Counts that are overdispersed by `noise` weigh so much less.
     """
     n, s, available = tests.padded()
     pooled = np.clip(s.sum(axis=1) / n.sum(axis=1), 1e-6, 1.0 - 1e-6)
-    logit = np.log(pooled / (1.0 - pooled))[:, None, None] + GRID
+    logit = np.log(pooled / (1.0 - pooled))[:, None, None] + sd * GRID
     log_p = s[:, :, None] * -np.logaddexp(0.0, -logit) - (n - s)[:, :, None] * np.logaddexp(0.0, logit)
-    log_p -= 0.5 * (GRID / WITHIN_SD) ** 2
+    log_p = log_p / noise - 0.5 * GRID**2
     log_p -= log_p.max(axis=2, keepdims=True)
     below = np.cumsum(np.exp(log_p), axis=2)
     rng = np.random.Generator(np.random.Philox(key=[seed, 43]))
@@ -132,13 +134,14 @@ class ThompsonDraws(Policy):
     name = "thompson-draws"
     reads_context = False
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, clicks: float = PRIOR_CLICKS, misses: float = PRIOR_MISSES) -> None:
+        self.clicks, self.misses = clicks, misses
         self.rng = np.random.Generator(np.random.Philox(key=[seed, 44]))
 
     def probabilities(self, state: State) -> Float:
         """1 for the arm drawn highest."""
         n, s, _ = available_counts(state)
-        drawn = np.where(state.available, self.rng.beta(s + PRIOR_CLICKS, n - s + PRIOR_MISSES), -1.0)
+        drawn = np.where(state.available, self.rng.beta(s + self.clicks, n - s + self.misses), -1.0)
         return np.asarray(np.eye(drawn.shape[1])[drawn.argmax(axis=1)])
 
 
@@ -275,6 +278,8 @@ def allocation_table(
     taus: Sequence[int] = TAUS,
     settings: Mapping[str, float] | None = None,
     hidden: bool = False,
+    baselines: Mapping[str, Callable[[], Policy]] | None = None,
+    others: Mapping[str, Mapping[int, Policy]] | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Every policy at every horizon, and intervals of the same shape.
@@ -286,6 +291,8 @@ def allocation_table(
         taus: impressions an arm.
         settings: tuned ``ucb`` and ``lola`` widths.
         hidden: hide the content prior from the learned policy.
+        baselines: other rules than those of the LOLA paper.
+        others: further learned policies by name and fold; no baselines.
         progress: called with policy and tau.
 
     Returns:
@@ -294,7 +301,7 @@ def allocation_table(
         with [low, high] from a bootstrap over components (95 %).
     """
     z = {"ucb": 0.04, "lola": 0.08} | dict(settings or {})
-    baselines: dict[str, Callable[[], Policy]] = {
+    rules: Mapping[str, Callable[[], Policy]] = baselines or {
         "ucb": lambda: make_policy(f"ucb:z={z['ucb']}"),
         "ts": ThompsonDraws,
         "ec": lambda: make_policy("explore-commit"),
@@ -306,14 +313,19 @@ def allocation_table(
     intervals: dict[str, Any] = {}
     for tau in taus:
         found = {"prior": _by_prior(truth, seeds)}
-        for name, make in baselines.items():
+        for name, make in rules.items():
             if progress:
                 progress(name, tau)
             found[name] = replay(make, truth, tau, seeds)
         if progress:
             progress("dqn", tau)
         found["dqn"] = by_fold(truth, learned, tau, seeds, prior=not hidden)
-        table[str(tau)], intervals[str(tau)] = _row(truth, found, uniform, oracle)
+        rivals = tuple(name for name in found if name != "dqn")
+        for name, policies in (others or {}).items():
+            if progress:
+                progress(name, tau)
+            found[name] = by_fold(truth, policies, tau, seeds, prior=not hidden)
+        table[str(tau)], intervals[str(tau)] = _row(truth, found, rivals, uniform, oracle)
     return table, intervals
 
 
@@ -330,7 +342,7 @@ def by_fold(
 
 
 def _row(
-    truth: Truth, found: dict[str, Float], uniform: Float, oracle: Float
+    truth: Truth, found: dict[str, Float], rivals: Sequence[str], uniform: Float, oracle: Float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """One horizon: values, and bootstrap intervals over components."""
     k = truth.arms.astype(np.float64)
@@ -346,7 +358,7 @@ def _row(
     everything = {**found, "uniform": uniform, "oracle": oracle}
     clicks = {name: summed(rate) for name, rate in everything.items()}
     gains = {name: summed(rate - uniform) for name, rate in found.items()}
-    best = max((name for name in found if name != "dqn"), key=lambda name: gains[name].sum())
+    best = max(rivals, key=lambda name: gains[name].sum())
     gains["lead"] = gains["dqn"] - gains[best]
     row: dict[str, Any] = {
         name: 1000.0 * float(value.sum() / traffic.sum()) for name, value in clicks.items()

@@ -39,7 +39,7 @@ from multimodal_dql.simulation.dynamics import logistic
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.engagement_noise import overdispersion
 
-__all__ = ["Case", "Kept", "Learning"]
+__all__ = ["Case", "Kept", "Learning", "crossfitted_effects"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -212,7 +212,7 @@ class Learning:
                 kept=self.kept,
                 name=name,
             )
-            scores[name], single[name] = found.mean, _recalibrated(tests, found, noise)
+            scores[name], single[name] = found.mean, crossfitted_effects(tests, found, noise)
         pairs = pairs_of(tests)
         folds = [component_folds(tests, FOLDS, self.seed + r) for r in range(self.repeats)]
         scores["tfidf"] = np.stack([tf_idf_scores(tests, pairs, fold) for fold in folds])
@@ -256,7 +256,7 @@ class Learning:
         return [("prior", both, self.settings), *plain, ("ridge_both", both, LINEAR)]
 
 
-def _recalibrated(tests: ABTests, found: CrossValidated, noise: float) -> tuple[Float, Float]:
+def crossfitted_effects(tests: ABTests, found: CrossValidated, noise: float) -> tuple[Float, Float]:
     """Mean and sd (A,) of the first repeat with two factors, which come from the folds that the arm is not in."""
     mean, sd = found.mean[0].copy(), found.sd[0].copy()
     fold = found.fold[0][tests.test]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,8 @@ def _ablation(
         for name, (mean, sd) in case.single.items():
             part = case.truth(observed_truth(case.tests), mean, sd)
             rates[name] = by_fold(part, case.learned, tau, seeds)
+            # As published: the index with a linear model of one text encoder instead of our prior.
+            rates[f"lola_{name}"] = replay(lambda: make_policy(f"lola:z={widths['lola']}"), part, tau, seeds)
         found[str(tau)] = {name: gap_share(truth, rate, seeds) for name, rate in rates.items()}
     return found
 
@@ -234,7 +237,7 @@ def _by_time(
     past, future = tests.subset(before), tests.subset(after)
     check_no_leak(past, future)
     part = contents.take(before[tests.test])
-    old = Contents(past.test, part.vectors, part.known, part.style, part.tokens)
+    old = replace(part, story=past.test)
     found = fit_prior(past, old, settings, seed=seed).predict(contents.take(after[tests.test]))
     return {
         "train_tests": past.G,

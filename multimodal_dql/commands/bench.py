@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from multimodal_dql.commands.common import encode_catalogue
-from multimodal_dql.commands.options import JsonOpt, LangOpt, SeedOpt
+from multimodal_dql.commands.common import encode_catalogue, encoder_list
+from multimodal_dql.commands.options import EncodersOpt, JsonOpt, LangOpt, SeedOpt
 from multimodal_dql.terminal import emit, progress, table
 
 __all__ = ["app"]
@@ -211,6 +211,62 @@ def headlines(
     emit(json_output, result, lambda console: _print_headlines(result, console))
 
 
+@app.command()
+def captions(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder of caption contests (datasets show caption_contest).")
+    ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="40 captions a contest, one text encoder, little learning.")
+    ] = False,
+    encoders: EncodersOpt = "use-multilingual,minilm,efficientnet-lite0",
+    repeats: Annotated[
+        int, typer.Option(min=1, max=20, help="Repeats of the five-fold cross-validation.")
+    ] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds of the replays.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of learning the allocation.")] = 60,
+    seed: SeedOpt = 0,
+    json_output: JsonOpt = False,
+    lang: LangOpt = "en",
+) -> None:
+    """On cartoons never seen: which caption is funnier, what the picture adds, how votes are allocated."""
+    from multimodal_dql.bench.captions import bench_captions
+
+    with progress() as tick:
+        result = bench_captions(
+            data,
+            encoders=encoder_list(encoders),
+            quick=quick,
+            repeats=repeats,
+            seeds=seeds,
+            rounds=rounds,
+            seed=seed,
+            progress=lambda what: tick(what, 0, 1),
+        )
+    emit(json_output, result, lambda console: _print_captions(result, console))
+
+
+def _print_captions(result: dict[str, Any], console: Any) -> None:
+    names = ("pairs_all", "pairs_significant", "top1")
+    models = [("random", result["random"]), *result["models"].items(), ("ceiling", result["ceiling"])]
+    rows = [(name, *(f"{found[k]:.3f}" for k in names)) for name, found in models]
+    console.print(table(("model", "pairs", "significant pairs", "top 1"), rows))
+    for name, found in result["picture_adds"].items():
+        low, high = found["intervals"]["pairs_all"]
+        console.print(f"{name}: {found['pairs_all']:+.4f} of all pairs [{low:+.4f}, {high:+.4f}]")
+    _print_shares("votes", result["allocation"], console)
+
+
+def _print_shares(what: str, found: dict[str, Any], console: Any) -> None:
+    """Share of the gap of every policy at every horizon."""
+    taus = list(found)
+    shares = [
+        (name, *(f"{found[tau]['oracle_gap_share'][name]:.3f}" for tau in taus))
+        for name in found[taus[0]]["oracle_gap_share"]
+    ]
+    console.print(table((f"{what}: share of the gap at", *taus), shares))
+
+
 def _print_headlines(result: dict[str, Any], console: Any) -> None:
     named = [("prior", result), *result["baselines"].items(), ("ceiling", result["ceiling"])]
     names = ("pairs_all", "pairs_significant", "top1")
@@ -221,10 +277,4 @@ def _print_headlines(result: dict[str, Any], console: Any) -> None:
     heads = ("model", "pairs", "significant pairs", f"top 1 (chance {result['top1_random']:.3f})")
     console.print(table(heads, rows))
     for truth in ("allocation", "shrunk"):
-        taus = list(result[truth])
-        policies = list(result[truth][taus[0]]["oracle_gap_share"])
-        shares = [
-            (name, *(f"{result[truth][tau]['oracle_gap_share'][name]:.3f}" for tau in taus))
-            for name in policies
-        ]
-        console.print(table((f"{truth}: share of the gap at", *taus), shares))
+        _print_shares(truth, result[truth], console)

@@ -25,9 +25,9 @@ _SAMPLES = 160
 _TIMED_SECONDS = 1.0
 
 _STATES = {
-    "ready": ("ready", "就绪"),
+    "installed": ("installed", "已安装"),
+    "cached": ("cached", "已缓存"),
     "needs the network": ("needs the network", "需要联网"),
-    "plug-in": ("plug-in", "插件"),
 }
 
 

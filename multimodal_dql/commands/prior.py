@@ -43,17 +43,21 @@ def fit(
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
-    """Learn from past tests, say by cross-validation how well, and write RUN/prior.json and prior.safetensors."""
+    """Learn from past tests, say by cross-validation how well, and write RUN/prior.json and prior.safetensors.
+
+    With a picture encoder in --encoders, pictures are used if they are shown to help in the cross-validation.
+    """
     from dataclasses import replace
 
     import numpy as np
 
-    from multimodal_dql.datasets.ab_tests import read_ab_tests
+    from multimodal_dql.datasets.ab_tests import Pool, read_ab_tests
     from multimodal_dql.encoders.registry import encoder_info
     from multimodal_dql.prior import (
         calibration,
         cross_validate,
         fit_prior,
+        gain,
         headline_contents,
         pairs_of,
         ranking,
@@ -72,16 +76,30 @@ def fit(
             name=risk_window,
             known=("drop", "train"),
         )
-    clean = read_ab_tests(tests, pool="text")
-    read = clean if risk_window == "drop" else read_ab_tests(tests, pool="text", srm_window="keep")
+    seeing = any(encoder_info(name).modality == "image" for name in names)
+    pool: Pool | None = None if seeing else "text"
+    clean = read_ab_tests(tests, pool=pool, pictures=seeing)
+    read = (
+        clean
+        if risk_window == "drop"
+        else read_ab_tests(tests, pool=pool, srm_window="keep", pictures=seeing)
+    )
     writable_folder(out)
     with progress() as tick:
         contents = headline_contents(read, names, progress=tick)
-    prior = fit_prior(read, contents, seed=seed)
     scored = np.isin(np.array(read.test_ids), np.array(clean.test_ids))
+    arms, pairs = scored[read.test], pairs_of(clean)
     checked = cross_validate(read, contents, repeats=repeats, seed=seed, scored=scored)
-    arms = scored[read.test]
-    figures = ranking(checked.mean[:, arms], clean, pairs_of(clean), seed=seed).as_dict()
+    pictures = None
+    if seeing and contents.vectors:
+        blind = contents.only(tuple(contents.vectors))
+        without = cross_validate(read, blind, repeats=repeats, seed=seed, scored=scored)
+        more = gain(checked.mean[:, arms], without.mean[:, arms], clean, pairs, seed=seed)["pairs_all"]
+        pictures = {"used": more.low > 0.0, "gain": more.value, "interval": [more.low, more.high]}
+        if not pictures["used"]:
+            contents, checked, names = blind, without, list(blind.encoders)
+    prior = fit_prior(read, contents, seed=seed)
+    figures = ranking(checked.mean[:, arms], clean, pairs, seed=seed).as_dict()
     observed = targets(clean, prior.overdispersion)
     shrink, factor = recalibrated(observed, checked.mean[0, arms], checked.sd[0, arms])
     mean, sd = shrink * checked.mean[0, arms], factor * checked.sd[0, arms]
@@ -90,6 +108,7 @@ def fit(
         **prior.facts,
         "base_rate": float(clean.clicks.sum() / clean.impressions.sum()),
         "risk_window": risk_window,
+        "pictures": pictures,
         "cross_validated": figures,
         "calibration": fits,
         "shrink": shrink,
@@ -172,6 +191,15 @@ def _print_fit(result: dict[str, Any], console: Any) -> None:
         ("交叉验证", "数值", "95 % 区间", "随机") if zh else ("cross-validated", "value", "95 %", "random")
     )
     console.print(table(heads, rows))
+    if result["pictures"]:
+        found = result["pictures"]
+        low, high = found["interval"]
+        told = f"{found['gain']:+.2%} [{low:+.2%}, {high:+.2%}]"
+        used = "used" if found["used"] else "not used: no gain shown"
+        used_zh = "采用" if found["used"] else "未采用：未见增益"
+        console.print(
+            f"图片使配对准确率变化 {told}，{used_zh}" if zh else f"pictures change pairs by {told}: {used}"
+        )
     fits = result["calibration"]
     console.print(
         f"残差方差 {fits['residual_variance']:.2f}（应为 1），斜率 {fits['slope']:.2f}（应为 1）"

@@ -91,7 +91,7 @@ def simulate(
     from multimodal_dql.datasets.events import EventWriter
     from multimodal_dql.report import print_trial, trial_to_dict, write_trial_html
     from multimodal_dql.report.output import writable_folder
-    from multimodal_dql.setting import arms_of, read_setting
+    from multimodal_dql.setting import arms_of, read_setting, split_specs
     from multimodal_dql.simulation.analysis import Analysis
     from multimodal_dql.simulation.event_log import events_of
     from multimodal_dql.simulation.experiment import Block, Plan
@@ -100,7 +100,7 @@ def simulate(
     plan = Plan(sessions, design, seed, (), refresh, looks, workers)  # type: ignore[arg-type]
     off = [name.strip() for name in without.split(",") if name.strip()]
     default = "first,uniform" + (",learned" if agent else "")
-    specs = [spec.strip() for spec in _split(policies or default)]
+    specs = [spec.strip() for spec in split_specs(policies or default)]
     if not specs:
         raise UsageError(
             detail="--policies is empty; name at least two", detail_zh="--policies 为空；请至少写两个策略"
@@ -140,17 +140,6 @@ def simulate(
         write_json(out / "simulation.json", result)
         announce(f"wrote {out}/index.html, simulation.json", f"已写入 {out}/index.html、simulation.json")
     emit(json_output, result, lambda console: print_trial(trial, console, language(), evidence=evidence))
-
-
-def _split(policies: str) -> list[str]:
-    """Split at the commas between policies, not at those between options of one: ``ucb:z=.04,first``."""
-    parts: list[str] = []
-    for part in policies.split(","):
-        if "=" in part and ":" not in part and parts:
-            parts[-1] += "," + part
-        elif part.strip():
-            parts.append(part)
-    return parts
 
 
 def _evidence(lang: Lang) -> str:

@@ -36,9 +36,15 @@ def train(
     log: Annotated[
         Path | None,
         typer.Option(
-            "--log", metavar="EVENTS", help="Learn from this log of decisions (Parquet), without simulation."
+            "--log",
+            metavar="EVENTS",
+            help="Learn from this log (a file or folder of decisions), no simulation.",
         ),
     ] = None,
+    allow_personal: Annotated[
+        bool,
+        typer.Option("--allow-personal", help="Learn from a log although values in it look personal."),
+    ] = False,
     iterations: Annotated[int, typer.Option(min=1, help="Rounds of simulate-then-learn.")] = 40,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Of Adam, at the start.")] = 2e-3,
     discount: Annotated[
@@ -93,6 +99,11 @@ def train(
             "of them out",
             detail_zh="--log 从真实记录学习，而 --engagement 和 --assume 用于模拟；请去掉其中之一",
         )
+    if log is None and allow_personal:
+        raise UsageError(
+            detail="--allow-personal is about a log; give one with --log, or leave it out",
+            detail_zh="--allow-personal 针对日志；请用 --log 给出日志，或去掉该选项",
+        )
     config = TrainConfig(
         iterations=iterations,
         learning_rate=learning_rate,
@@ -121,7 +132,9 @@ def train(
             "notice": lambda error: announce(error.text("en"), error.text("zh")),
         }
         if log is not None:
-            agent, source, seconds = timed(lambda: train_from_log(encoded, config, log, **how))
+            agent, source, seconds = timed(
+                lambda: train_from_log(encoded, config, log, allow_personal=allow_personal, **how)
+            )
         else:
             agent, source, seconds = timed(lambda: learn(encoded, config, clicks, **how))
     stability = read_stability(out)
@@ -161,9 +174,15 @@ def _by_the_log(agent: Any, source: Any) -> tuple[dict[str, Any], Any]:
     """What the log was and what it says of the agent: as JSON, and how to print it."""
     from dataclasses import asdict
 
+    from multimodal_dql.datasets.events import reason_text
+    from multimodal_dql.log_columns import MISFITS
+
     log, value = source.facts["log"], source.value(agent)
     for reason, count in log["left_out"].items():
-        announce(f"left out: {count:,} decisions ({reason})", f"已略过 {count:,} 个决策（{reason}）")
+        announce(
+            f"left out: {count:,} decisions ({reason})",
+            f"已略过 {count:,} 个决策（{MISFITS.get(reason) or reason_text(reason, 'zh')}）",
+        )
     zh = language() == "zh"
     lines = [
         f"从 {log['sessions']:,} 次会话的 {log['decisions']:,} 个决策、{log['clicks']:,} 次点击中学习。"

@@ -10,7 +10,17 @@ import numpy as np
 
 from multimodal_dql.datasets._ab_rows import ArmRow, normalised_headline
 
-__all__ = ["Arm", "Pool", "Test", "components", "content", "gather", "pooled"]
+__all__ = [
+    "Arm",
+    "Pool",
+    "Test",
+    "by_headline",
+    "by_headline_and_picture",
+    "components",
+    "content",
+    "gather",
+    "pooled",
+]
 
 Pool = Literal["text", "arm", "none"]
 Key = tuple[str | None, ...]
@@ -85,8 +95,18 @@ def pooled(rows: Sequence[ArmRow], pool: Pool) -> tuple[Arm, ...]:
     return tuple(arms.values())
 
 
-def components(tests: Sequence[Test]) -> list[int]:
-    """The connected component of each test, numbered in order: two tests that share a headline are linked."""
+def by_headline(row: ArmRow) -> tuple[str, ...]:
+    """What links the test of a row to others: its headline."""
+    return (normalised_headline(row.headline),) if row.headline else ()
+
+
+def by_headline_and_picture(row: ArmRow) -> tuple[str, ...]:
+    """The same, and its picture, which a prior that looks at pictures would recognise."""
+    return (*by_headline(row), *((f"\0{row.image}",) if row.image else ()))
+
+
+def components(tests: Sequence[Test], links: Callable[[ArmRow], tuple[str, ...]] = by_headline) -> list[int]:
+    """The connected component of each test, numbered in order: two tests that share a link of a row are linked."""
     parent = list(range(len(tests)))
 
     def root(i: int) -> int:
@@ -98,8 +118,8 @@ def components(tests: Sequence[Test]) -> list[int]:
     first: dict[str, int] = {}
     for i, test in enumerate(tests):
         for row in test.rows:
-            if row.headline:
-                a, b = root(i), root(first.setdefault(normalised_headline(row.headline), i))
+            for link in links(row):
+                a, b = root(i), root(first.setdefault(link, i))
                 parent[max(a, b)] = min(a, b)
     number: dict[int, int] = {}
     return [number.setdefault(root(i), len(number)) for i in range(len(tests))]

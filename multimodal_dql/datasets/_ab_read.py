@@ -12,7 +12,7 @@ from pathlib import Path
 from multimodal_dql.datasets._faults import shown
 from multimodal_dql.datasets._files import open_regular
 from multimodal_dql.datasets._refusals import Refusal
-from multimodal_dql.datasets._tables import Table, _cannot_open, _read_csv, _read_parquet
+from multimodal_dql.datasets._tables import WholeTable, _cannot_open, _read_csv, _read_parquet
 from multimodal_dql.errors import ABTestsError, CatalogueError
 
 __all__ = ["read_ab_table"]
@@ -22,7 +22,7 @@ _MAX_UNPACKED = 2 << 30  # a gzip file may unpack to a thousand times its size
 _READERS = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".pq": _read_parquet}
 
 
-def read_ab_table(path: Path) -> Table:
+def read_ab_table(path: Path) -> WholeTable:
     """Read all of `path` by its suffix. Raises `ABTestsError` for files that cannot be read as a whole."""
     packed = path.suffix.lower() == ".gz"
     suffix = path.with_suffix("").suffix if packed else path.suffix
@@ -41,9 +41,7 @@ def read_ab_table(path: Path) -> Table:
                 detail_zh=f"不支持扩展名 “{name}”；请存为 .csv、.csv.gz 或 .parquet",
             )
         try:
-            table = reader(path, _unpacked(path, file) if packed else file, open_files)
-            table.rows = list(table.rows)
-            return table
+            return WholeTable.of(reader(path, _unpacked(path, file) if packed else file, open_files))
         except CatalogueError as error:  # raised by the readers that catalogues share
             raise ABTestsError(**error.fields) from None
 

@@ -16,16 +16,15 @@ from pydantic_core import PydanticCustomError
 
 from multimodal_dql.datasets._faults import row_fault, shown
 from multimodal_dql.datasets._rows import _count, _text
-from multimodal_dql.datasets._tables import Table
+from multimodal_dql.datasets._tables import WholeTable
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, created_of, in_risk_window, is_upworthy
 from multimodal_dql.errors import ABTestsError, ABTestsInvalid, Problem, RowFault
 
-__all__ = ["ArmRow", "arm_rows", "normalised_headline"]
+__all__ = ["GENERIC_COLUMNS", "ArmRow", "arm_rows", "normalised_headline"]
 
-_GENERIC = {
-    name: name
-    for name in ("test", "variant", "impressions", "clicks", "headline", "image", "audio", "created")
-}
+GENERIC_COLUMNS = ("test", "variant", "impressions", "clicks", "headline", "image", "audio", "created")
+"""Of a publisher's own file."""
+_GENERIC = {name: name for name in GENERIC_COLUMNS}
 _NEEDED = ("test", "variant", "impressions", "clicks")
 _MAX_ID = 200  # characters
 
@@ -55,7 +54,7 @@ def normalised_headline(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def arm_rows(path: Path, table: Table) -> list[ArmRow]:
+def arm_rows(path: Path, table: WholeTable) -> list[ArmRow]:
     """The rows of `table`, validated.
 
     Raises:
@@ -117,7 +116,7 @@ def _arm_row(found: Mapping[str, Any], values: Mapping[str, Any], line: int, *, 
     )
 
 
-def _check_columns(path: Path, table: Table, columns: Mapping[str, str]) -> None:
+def _check_columns(path: Path, table: WholeTable, columns: Mapping[str, str]) -> None:
     if not table.rows and not table.problems:
         raise ABTestsError(
             path=path,

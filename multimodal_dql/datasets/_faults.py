@@ -24,6 +24,11 @@ _ROW: dict[str, tuple[str, str]] = {
         "has {have} fields but the header has {want}; quote texts that hold the separator",
         "有 {have} 个字段，而表头有 {want} 个；含分隔符的文字请加引号",
     ),
+    "no_caption": ("is empty; write the caption, or leave the row out", "为空；请写上配文，或删去该行"),
+    "no_summary": (
+        "'{name}' is no vote summary; write it as 560_summary_KLUCB (contest, policy)",
+        "“{name}” 不是投票汇总；请写成 560_summary_KLUCB（场次、策略）",
+    ),
     "twice_in_row": ("is given twice in one row; keep one", "在同一行出现两次；请只留一个"),
     "needed": (
         "is empty; give every variant an item_id and a variant_id",

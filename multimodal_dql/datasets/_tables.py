@@ -22,7 +22,7 @@ from multimodal_dql.datasets._files import open_regular
 from multimodal_dql.datasets._refusals import Refusal, refusal_error
 from multimodal_dql.errors import CatalogueError, Problem
 
-__all__ = ["Table", "open_table"]
+__all__ = ["Table", "WholeTable", "open_table"]
 
 _MAX_BYTES = 4 << 30
 _MAX_CELL = 10_000_000  # characters
@@ -37,8 +37,7 @@ class Table:
     """An open file.
 
     Attributes:
-        rows: (line, values) of each row, read as they are asked for, once (`_ab_read` keeps them all); Parquet
-            rows count from 1.
+        rows: (line, values) of each row, read as they are asked for, once; Parquet rows count from 1.
         columns: names in order; for JSONL those of the rows so far in order of appearance.
         unit: ``line`` or ``row``, what the numbers of `rows` count.
         problems: rows so far that could not be taken apart.
@@ -51,6 +50,19 @@ class Table:
     unit: str = "line"
     problems: list[Problem] = field(default_factory=list)
     columns_first: bool = True
+
+
+@dataclass
+class WholeTable(Table):
+    """A table with all of its rows in memory."""
+
+    rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, table: Table) -> WholeTable:
+        """What is left of `table`."""
+        rows = list(table.rows)
+        return cls(rows, table.columns, table.unit, table.problems)
 
 
 @contextmanager

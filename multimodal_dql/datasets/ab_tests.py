@@ -15,10 +15,20 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.datasets._ab_clean import Pool, Test, components, content, gather, pooled
+from multimodal_dql.datasets._ab_clean import (
+    Pool,
+    Test,
+    by_headline,
+    by_headline_and_picture,
+    components,
+    content,
+    gather,
+    pooled,
+)
+from multimodal_dql.datasets._ab_columns import outcome_columns
 from multimodal_dql.datasets._ab_read import read_ab_table
-from multimodal_dql.datasets._ab_rows import arm_rows, normalised_headline
-from multimodal_dql.datasets.upworthy import is_upworthy
+from multimodal_dql.datasets._ab_rows import GENERIC_COLUMNS, arm_rows, normalised_headline
+from multimodal_dql.datasets.upworthy import ARM_COLUMNS, is_upworthy
 from multimodal_dql.errors import ABTestsError
 
 __all__ = ["ABTests", "Pool", "Replicates", "component_folds", "normalised_headline", "read_ab_tests"]
@@ -170,13 +180,17 @@ def component_folds(tests: ABTests, folds: int, seed: int) -> Int:
 
 
 def read_ab_tests(
-    path: str | Path, *, srm_window: Literal["drop", "keep"] = "drop", pool: Pool | None = None
+    path: str | Path,
+    *,
+    srm_window: Literal["drop", "keep"] = "drop",
+    pool: Pool | None = None,
+    pictures: bool = False,
 ) -> ABTests:
     """Read A/B tests: CSV, CSV.gz or Parquet, one row an arm.
 
     Columns: ``test, variant, impressions, clicks`` and, if known, ``headline, image, audio, created``; or those of the
-    Upworthy Research Archive (see `multimodal_dql.datasets.upworthy`). All others are ignored, above all what
-    became known after a test.
+    Upworthy Research Archive (see `multimodal_dql.datasets.upworthy`). All others are never read, whatever is in them;
+    ``cleaning`` counts them, and those among them that by their name became known after a test (`outcome_columns`).
 
     Args:
         path: the file.
@@ -184,6 +198,7 @@ def read_ab_tests(
         pool: which rows of a test are one arm. ``text``: the same headline, whatever the picture (for studies of
             texts; headlines are compared as by `normalised_headline`). ``arm``: the same headline, picture and
             sound. ``none``: no two. Default: ``text`` for the archive, which has no pictures, else ``arm``.
+        pictures: whether what is learned will look at pictures: tests that share one are then linked too.
 
     Raises:
         ABTestsError: the file cannot be read, columns are missing, or no test with two arms is left.
@@ -197,13 +212,17 @@ def read_ab_tests(
     used = [row for row in rows if not (row.risk and srm_window == "drop")]
     shown = [row for row in used if row.impressions]
     tests = gather(shown)
-    linked = components(tests)
+    linked = components(tests, by_headline_and_picture if pictures else by_headline)
     arms = [pooled(test.rows, pool) for test in tests]
     kept = [g for g, found in enumerate(arms) if len(found) > 1]
     if not kept:
         raise _nothing_left(path, risky=len(risky), shown=len(shown))
     flat = [(i, arm) for i, g in enumerate(kept) for arm in arms[g]]
+    known = ARM_COLUMNS.values() if is_upworthy(table.columns) else GENERIC_COLUMNS
+    ignored = [name for name in table.columns if name and name not in known]
     cleaning = {
+        "columns_ignored": len(ignored),
+        "columns_from_after_a_test": len(outcome_columns(ignored)),
         "rows": len(rows),
         "tests_read": len({row.test for row in rows}),
         "rows_in_risk_window": len(risky),

@@ -17,7 +17,7 @@ from multimodal_dql.encoders.base import Encoder, EncoderInfo
 from multimodal_dql.encoders.cards import Card, card_paths, cards_in, read_card
 from multimodal_dql.encoders.paths import add_extra_cards, user_cards
 from multimodal_dql.encoders.pins import with_pins
-from multimodal_dql.encoders.sources import atomic_write, is_here, pin, resolve
+from multimodal_dql.encoders.sources import State, atomic_write, pin, resolve, whereabouts
 from multimodal_dql.errors import EncoderError, InputError, OutputError, UnknownNameError
 
 __all__ = [
@@ -127,17 +127,15 @@ def encoder_info(name: str) -> EncoderInfo:
     return _checked(name, _make(name, plug_in)).info
 
 
-def encoder_states() -> list[tuple[EncoderInfo, str]]:
-    """Facts and state of every encoder that is not broken: ``ready``, ``needs the network``, or ``plug-in``."""
-    states = []
+def encoder_states() -> list[tuple[EncoderInfo, State]]:
+    """Facts of every encoder that is not broken, and where its files are; a class is installed."""
+    states: list[tuple[EncoderInfo, State]] = []
     for name in encoder_names():
         try:
             card, info = encoder_card(name), encoder_info(name)
         except InputError:
             continue  # `encoder_problems` names it
-        states.append(
-            (info, "plug-in" if card is None else "ready" if is_here(card) else "needs the network")
-        )
+        states.append((info, "installed" if card is None else whereabouts(card)))
     return states
 
 

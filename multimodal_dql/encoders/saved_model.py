@@ -19,17 +19,19 @@ __all__ = ["check_saved_model"]
 
 _OUTSIDE = re.compile(
     r"File|Reader|PyFunc|Rpc|Socket|Remote|Summary|Debug|Dump|Print|Dataset|Iterator|Collective|Send|Recv|Enqueue|"
-    r"Dequeue|Checkpoint|Save|Restore|Url|Tpu|TPU|Xla|Cache|Snapshot|Bigtable|Audio(?!Spectrogram)|Script|Cudnn|Infeed|"
-    r"Outfeed|Stage|Barrier|Distribut|Host|Compile|Custom|ImportEvent|Sql|BatchFunction"
+    r"Dequeue|Checkpoint|Save|Restore|Url|Tpu|TPU|Xla|Cache|Snapshot|Bigtable|Audio(?!Spectrogram)|Cudnn|Infeed|"
+    r"Outfeed|Stage|Barrier|Distribut|Host|Compile|Custom|ImportEvent|Sql|BatchFunction|Proto(V2)?$|LoadAndRemap|Nccl|Session|Heartbeat"
 )
 """Names of operators that reach beyond the numbers they are given."""
 
 _STATEFUL = re.compile(
-    r"^(VarHandleOp|ReadVariableOp|AssignVariableOp|AssignAddVariableOp|VarIsInitializedOp|ResourceGather(Nd)?|"
-    r"StatefulPartitionedCall|If|While|Case|Assert|NoOp|Placeholder|DisableCopyOnRead|HashTable(V2)?|"
-    r"LookupTable.*V2|MutableHashTable(V2)?|MutableDenseHashTable(V2)?|DestroyResourceOp|"
-    r"Random(Uniform|StandardNormal|UniformInt|Shuffle)|TruncatedNormal|StatefulUniform|Variable(V2)?|"
-    r"TensorListReserve|AnonymousHashTable|InitializeTableV2|TensorArrayV3|TensorArray.*V3)$"
+    r"^(VarHandleOp|ReadVariableOp|Assign(Add|Sub)?VariableOp|VarIsInitializedOp|Variable(V2|Shape)?|TemporaryVariable|"
+    r"Resource(Gather(Nd)?|Scatter\w+|StridedSliceAssign|(Sparse)?Apply\w+|CountUpTo)|DestroyResourceOp|"
+    r"StatefulPartitionedCall|If|While|Case|Assert|CheckNumerics(V2)?|NoOp|Placeholder|DisableCopyOnRead|GuaranteeConst|"
+    r"(Anonymous)?(Mutable)?(Dense)?HashTable(OfTensors)?(V2)?|LookupTable\w+|InitializeTable(V2)?|Empty|DeepCopy|"
+    r"Random\w+|ParameterizedTruncatedNormal|TruncatedNormal|Multinomial|NonDeterministicInts|Rng\w+|"
+    r"Stateful(Uniform\w*|StandardNormal(V2)?|TruncatedNormal|RandomBinomial)|StatelessRandomGetAlg|"
+    r"TensorListReserve|TensorArray\w*|Stack(V2|PushV2|PopV2|CloseV2)?)$"
 )
 """Operators with a state that stays inside the process."""
 
@@ -75,9 +77,9 @@ def check_saved_model(name: str, path: Path) -> None:
                     f"需要 TensorFlow 没有的算子 {operator}（由 tensorflow_text 之类的库提供），"
                     "绝不会加载；请保存不含它的模型",
                 )
-            if operator in _VOCABULARY or _STATEFUL.match(operator):
+            if operator in _VOCABULARY:
                 continue
-            if _OUTSIDE.search(operator) or definition.is_stateful:
+            if _OUTSIDE.search(operator) or (definition.is_stateful and not _STATEFUL.match(operator)):
                 raise _refused(
                     name,
                     f"uses the operator {operator}, which reaches beyond the model; save the model without it",

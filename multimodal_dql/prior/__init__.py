@@ -10,7 +10,7 @@ from multimodal_dql.prior.blocks import BlockSettings
 from multimodal_dql.prior.catalogue_ranking import rank_by_prior
 from multimodal_dql.prior.contents import Contents, headline_contents
 from multimodal_dql.prior.file import read_prior, write_prior
-from multimodal_dql.prior.metrics import Pairs, pair_correct, pairs_of, ranking
+from multimodal_dql.prior.metrics import Pairs, gain, pair_correct, pairs_of, ranking, score_p
 from multimodal_dql.prior.model import cross_validate, fit_prior
 from multimodal_dql.prior.reliability import calibration, recalibrated
 from multimodal_dql.prior.ridge import targets
@@ -26,6 +26,7 @@ __all__ = [
     "check_no_leak",
     "cross_validate",
     "fit_prior",
+    "gain",
     "headline_contents",
     "pair_correct",
     "pairs_of",
@@ -35,6 +36,7 @@ __all__ = [
     "read_text_rows",
     "recalibrated",
     "rows_of",
+    "score_p",
     "score_rows",
     "targets",
     "time_split",

@@ -6,6 +6,9 @@
     words            the commonest words and marks, as sublinear TF-IDF (Salton & Buckley 1988), each row of length 1
     topic:<encoder>  leading directions of the story's mean embedding times those of the deviation from it: whether the
                      same difference of words matters more in one kind of story than in another
+    picture:<encoder>  leading directions in which the pictures of siblings differ, where they do
+    cross:<picture encoder>*<text encoder>  leading directions of the picture's embedding times those of the text's
+                     deviation: whether the same difference of words matters more next to one kind of picture
 
 Columns are centred within a story, because only differences between siblings are compared, and every block is scaled to
 the mean squared row length 1, so that a block's prior variance is the variance of the effects it can explain.
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +45,16 @@ class BlockSettings:
         words: V, how many of the commonest words and marks; 0 for none.
         topics: Q, directions of the story's mean embedding; 0 for no topic block.
         deviations: R, directions of the deviation from it.
+        pictures: directions of the picture's embedding in the blocks ``cross``; 0 for none.
+        looks: L, at most so many directions in which pictures of siblings differ.
     """
 
     style: bool = True
     words: int = 400
     topics: int = 6
     deviations: int = 32
+    pictures: int = 4
+    looks: int = 64
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,10 @@ class Blocks:
         style_mean: (F,), style_sd: (F,); empty without a block of style.
         novelty_mean: (E,), novelty_sd: (E,).
         vocabulary: (V,) tokens, idf: (V,) their weights.
-        topics: encoder name -> its interaction.
+        topics: encoder name -> its interaction; for ``cross`` blocks ``<picture encoder>*<text encoder>``, mean and
+            directions of the picture, deviations of the text.
+        pictures: picture encoder -> D.
+        looks: picture encoder -> directions (D, L) in which pictures of siblings differ; not in it if they never do.
         scales: block name -> factor of its columns, in the order of the columns.
     """
 
@@ -81,6 +91,8 @@ class Blocks:
     idf: Float
     topics: Mapping[str, Topics]
     scales: Mapping[str, float]
+    pictures: Mapping[str, int] = field(default_factory=dict)
+    looks: Mapping[str, Float] = field(default_factory=dict)
 
     def columns(self, contents: Contents) -> tuple[Float, Int]:
         """Centred columns (N, P) and the block of each (P,); rows of unknown texts are 0."""
@@ -93,7 +105,7 @@ class Blocks:
 def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
     """Measure on training contents what the columns need: means, spreads, directions, the commonest words."""
     known = contents.take(contents.known)
-    encoders = tuple(contents.vectors)
+    encoders, pictures = tuple(contents.vectors), tuple(contents.pictures)
     novelty = _novelty(known) if settings.style else np.zeros((known.N, 0))
     styled = known.style if settings.style else np.zeros((known.N, 0))
     vocabulary, idf = _vocabulary(known.tokens, settings.words)
@@ -107,8 +119,16 @@ def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
         idf=idf,
         topics={
             name: _topics(known, name, settings) for name in encoders if settings.topics * settings.deviations
+        }
+        | {
+            f"{picture}*{text}": _crossed(known, picture, text, settings)
+            for picture in pictures
+            for text in encoders
+            if settings.pictures * settings.deviations
         },
         scales={},
+        pictures={name: contents.pictures[name].shape[1] for name in pictures},
+        looks={name: axes for name in pictures if (axes := _looks(known, name, settings.looks)).shape[1]},
     )
     scales = {}
     for name, part in _parts(unscaled, known).items():
@@ -122,16 +142,21 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
     parts = {name: contents.vectors[name] for name in blocks.encoders}
     if len(blocks.style_mean):
         parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
+    if len(blocks.novelty_mean):
         novelty = (_novelty(contents) - blocks.novelty_mean) / blocks.novelty_sd
         parts["novelty"] = np.clip(novelty, -_CLIP, _CLIP)
     if blocks.vocabulary:
         parts["words"] = _tf_idf(contents.tokens, blocks.vocabulary, blocks.idf)
     for name, topics in blocks.topics.items():
-        deviation = contents.centred(contents.vectors[name])
-        mean = contents.vectors[name] - deviation - topics.mean
-        topic = np.clip(mean @ topics.directions, -_CLIP, _CLIP)
+        picture, _, text = name.rpartition("*")
+        deviation = contents.centred(contents.vectors[text])
+        mean = contents.pictures[picture] if picture else contents.vectors[text] - deviation
+        topic = np.clip((mean - topics.mean) @ topics.directions, -_CLIP, _CLIP)
         product = topic[:, :, None] * (deviation @ topics.deviations)[:, None, :]
-        parts[f"topic:{name}"] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
+        block = f"cross:{name}" if picture else f"topic:{name}"
+        parts[block] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
+    for name, axes in blocks.looks.items():
+        parts[f"picture:{name}"] = contents.pictures[name] @ axes
     return parts
 
 
@@ -177,6 +202,21 @@ def _topics(contents: Contents, name: str, settings: BlockSettings) -> Topics:
     _, deviations = _principal(deviation, settings.deviations)
     scaled = np.ascontiguousarray(directions / np.sqrt(np.maximum(values, 1e-9)))
     return Topics(centre, scaled, deviations)
+
+
+def _crossed(contents: Contents, picture: str, text: str, settings: BlockSettings) -> Topics:
+    """Principal directions of pictures (to unit variance) and of the deviations of texts from their siblings."""
+    shown = contents.pictures[picture][contents.pictured]
+    centre = shown.mean(axis=0) if len(shown) else np.zeros(contents.pictures[picture].shape[1])
+    values, directions = _principal(shown - centre, settings.pictures)
+    _, deviations = _principal(contents.centred(contents.vectors[text]), settings.deviations)
+    return Topics(centre, np.ascontiguousarray(directions / np.sqrt(np.maximum(values, 1e-9))), deviations)
+
+
+def _looks(contents: Contents, picture: str, count: int) -> Float:
+    """Principal directions (D, L) in which the pictures of siblings differ; L is 0 if they never do."""
+    values, directions = _principal(contents.centred(contents.pictures[picture]), count)
+    return np.ascontiguousarray(directions[:, values > 1e-9 * max(float(values.max(initial=0.0)), 1e-3)])
 
 
 def _principal(rows: Float, count: int) -> tuple[Float, Float]:

@@ -23,6 +23,11 @@ EVIDENCE = (
     "are not looked at"
 )
 EVIDENCE_ZH = "过去 {tests} 个标题 A/B 测试：依据其点击推断这里的文字。未考虑图片、声音与受众"
+SEEING = (
+    "{tests} past A/B tests: what their clicks say of the texts and pictures here. Sounds and the audience are not "
+    "looked at"
+)
+SEEING_ZH = "过去 {tests} 个 A/B 测试：依据其点击推断这里的文字与图片。未考虑声音与受众"
 OWN_COUNTS = "; corrected by the impressions and clicks in your catalogue"
 OWN_COUNTS_ZH = "；并用目录中已有的展示和点击加以修正"
 STORY_SD = 0.643
@@ -45,12 +50,14 @@ def rank_by_prior(prior: ContentPrior, catalogue: Catalogue, scores: Sequence[Sc
     base = float(prior.facts.get("base_rate", TYPICAL_RATE))
     items = [_ranked(i, item, base, found) for i, item in enumerate(catalogue.items)]
     counted = any(v.impressions for v in by_line)
+    seeing = bool(prior.blocks.pictures)
     tests = f"{int(prior.facts.get('tests', 0)):,}"
     return Ranking(
         items=tuple(items),
-        evidence=EVIDENCE.format(tests=tests) + (OWN_COUNTS if counted else ""),
-        evidence_zh=EVIDENCE_ZH.format(tests=tests) + (OWN_COUNTS_ZH if counted else ""),
-        agent={"encoders": ", ".join(prior.blocks.encoders), "past_tests": tests},
+        evidence=(SEEING if seeing else EVIDENCE).format(tests=tests) + (OWN_COUNTS if counted else ""),
+        evidence_zh=(SEEING_ZH if seeing else EVIDENCE_ZH).format(tests=tests)
+        + (OWN_COUNTS_ZH if counted else ""),
+        agent={"encoders": ", ".join((*prior.blocks.encoders, *prior.blocks.pictures)), "past_tests": tests},
     )
 
 

@@ -40,11 +40,12 @@ class _File(BaseModel):
 
     format: Literal["multimodal-dql prior 1"]
     arrays_sha256: str
-    encoders: list[Name] = Field(min_length=1, max_length=16)
+    encoders: list[Name] = Field(max_length=16)
     fingerprints: dict[Name, Name]
     dims: dict[Name, Annotated[int, Field(ge=1, le=8192)]]
     blocks: list[Name] = Field(min_length=1, max_length=64)
     scales: list[Annotated[float, Field(ge=0.0, le=1e9)]]
+    pictures: list[Name] = Field(default=[], max_length=16)
     vocabulary: list[Annotated[str, Field(min_length=1, max_length=2000)]] = Field(max_length=_MOST_COLUMNS)
     style_names: list[str]
     tau: float = Field(gt=0.0, le=10.0)
@@ -63,7 +64,8 @@ def write_prior(prior: ContentPrior, folder: Path) -> tuple[Path, Path]:
         "format": _FORMAT,
         "encoders": list(blocks.encoders),
         "fingerprints": prior.fingerprints,
-        "dims": {name: int((_of_block(prior, name)).sum()) for name in blocks.encoders},
+        "pictures": list(blocks.pictures),
+        "dims": {name: int(_of_block(prior, name).sum()) for name in blocks.encoders} | dict(blocks.pictures),
         "blocks": list(blocks.scales),
         "scales": [float(scale) for scale in blocks.scales.values()],
         "vocabulary": list(blocks.vocabulary),
@@ -103,7 +105,7 @@ def _arrays(prior: ContentPrior) -> dict[str, NDArray[Any]]:
     for name, topics in b.topics.items():
         for part in ("mean", "directions", "deviations"):
             out[f"topic:{name}:{part}"] = getattr(topics, part)
-    return out
+    return out | {f"looks:{name}": axes for name, axes in b.looks.items()}
 
 
 def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
@@ -111,17 +113,30 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
     names, styled = file.encoders, len(file.style_names)
     if file.style_names not in ([], list(STYLE_NAMES)):
         raise ValueError("its style features are not those of this version")
-    topics = {name: _topics(name, file, arrays) for name in names if f"topic:{name}:mean" in arrays}
+    crossed = [f"{picture}*{text}" for picture in file.pictures for text in names]
+    topics = {
+        name: _topics(name, file, arrays) for name in (*names, *crossed) if f"topic:{name}:mean" in arrays
+    }
     widths = {name: file.dims[name] for name in names}
     if styled:
-        widths |= {"style": styled, "novelty": len(names)}
+        widths |= {"style": styled} | ({"novelty": len(names)} if names else {})
     if file.vocabulary:
         widths |= {"words": len(file.vocabulary)}
-    widths |= {f"topic:{name}": t.directions.shape[1] * t.deviations.shape[1] for name, t in topics.items()}
+    for name, t in topics.items():
+        widths[f"cross:{name}" if name in crossed else f"topic:{name}"] = (
+            t.directions.shape[1] * t.deviations.shape[1]
+        )
+    looks = _looks(file, arrays)
+    widths |= {f"picture:{name}": axes.shape[-1] for name, axes in looks.items()}
     columns = sum(widths.values())
     if list(widths) != file.blocks or not len(widths) == len(file.scales) == len(file.log_s):
         raise ValueError("its blocks do not fit together")
-    if columns > _MOST_COLUMNS or set(file.fingerprints) != set(names) or len(set(names)) < len(names):
+    everyone = {*names, *file.pictures}
+    if (
+        columns > _MOST_COLUMNS
+        or set(file.fingerprints) != everyone
+        or len(everyone) < len(names) + len(file.pictures)
+    ):
         raise ValueError("its encoders do not fit together")
     block = np.repeat(np.arange(len(widths)), list(widths.values()))
     shapes = {
@@ -145,6 +160,8 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
     return ContentPrior(
         blocks=Blocks(
             encoders=tuple(names),
+            pictures={name: file.dims[name] for name in file.pictures},
+            looks=looks,
             vocabulary=tuple(file.vocabulary),
             topics=topics,
             scales=dict(zip(file.blocks, file.scales, strict=True)),
@@ -161,13 +178,21 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
     )
 
 
+def _looks(file: _File, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    looks = {name: arrays[f"looks:{name}"] for name in file.pictures if f"looks:{name}" in arrays}
+    if any(axes.ndim != 2 or axes.shape[0] != file.dims[name] for name, axes in looks.items()):
+        raise ValueError("looks have another dimension than their encoder")
+    return looks
+
+
 def _topics(name: str, file: _File, arrays: dict[str, NDArray[Any]]) -> Topics:
     mean, directions, deviations = (
         arrays[f"topic:{name}:{part}"] for part in ("mean", "directions", "deviations")
     )
-    dim = file.dims[name]
+    picture, _, text = name.rpartition("*")
+    dim = file.dims[picture or text]
     if mean.shape != (dim,) or directions.ndim != 2 or deviations.ndim != 2:
         raise ValueError(f"topic:{name[:60]} has another dimension than its encoder")
-    if directions.shape[0] != dim or deviations.shape[0] != dim:
+    if directions.shape[0] != dim or deviations.shape[0] != file.dims[text]:
         raise ValueError(f"topic:{name[:60]} has another dimension than its encoder")
     return Topics(mean, directions, deviations)

@@ -10,7 +10,7 @@ Shape letters: ``G`` tests, ``A`` arms, ``M`` pairs, ``R`` repeats, ``C`` compon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from multimodal_dql.datasets.ab_tests import ABTests
 
-__all__ = ["Interval", "Pairs", "Ranking", "fisher_p", "pair_correct", "pairs_of", "ranking", "top1"]
+__all__ = [
+    "Interval",
+    "Pairs",
+    "Ranking",
+    "fisher_p",
+    "gain",
+    "pair_correct",
+    "pairs_of",
+    "ranking",
+    "score_p",
+    "top1",
+]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -86,8 +97,11 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def pairs_of(tests: ABTests) -> Pairs:
-    """Every pair of arms of one test with different rates, in order."""
+def pairs_of(tests: ABTests, p_value: Callable[[Int, Int], Float] | None = None) -> Pairs:
+    """Every pair of arms of one test with different rates, in order.
+
+    `p_value` of arms a against arms b, (M,) each, says which pairs are significant; Fisher's exact test if None.
+    """
     first, second = [], []
     for arms in tests.test_slices:
         i, j = np.triu_indices(arms.stop - arms.start, 1)
@@ -98,9 +112,24 @@ def pairs_of(tests: ABTests) -> Pairs:
     # whole numbers, so that equal rates are seen to be equal: s_a / n_a against s_b / n_b
     ahead = np.sign(s[a].astype(object) * n[b] - s[b].astype(object) * n[a]).astype(np.int64)
     a, b, ahead = a[ahead != 0], b[ahead != 0], ahead[ahead != 0]
-    p = fisher_p(n[a], s[a], n[b], s[b])
+    p = fisher_p(n[a], s[a], n[b], s[b]) if p_value is None else p_value(a, b)
     winner, loser = np.where(ahead > 0, a, b), np.where(ahead > 0, b, a)
     return Pairs(winner, loser, tests.test[winner], p < SIGNIFICANT_P)
+
+
+def score_p(tests: ABTests, overdispersion: float, a: Int, b: Int) -> Float:
+    """Two-sided p of the difference of the rates of arms a and b, (M,) each, as normal with the variance
+    ``phi p (1 - p) / n`` of each rate, p with one click and one impression without added.
+
+    For many impressions or many pairs, where Fisher's exact test is slow and knows no overdispersion.
+    """
+    from scipy.special import ndtr
+
+    n, s = tests.impressions, tests.clicks
+    p = (s + 1.0) / (n + 2.0)
+    variance = overdispersion * p * (1.0 - p) / n
+    z = (tests.rates[a] - tests.rates[b]) / np.sqrt(variance[a] + variance[b])
+    return np.asarray(2.0 * ndtr(-abs(z)))
 
 
 def fisher_p(n1: Int, s1: Int, n2: Int, s2: Int) -> Float:
@@ -160,6 +189,43 @@ def ranking(
         pairs=len(correct),
         significant=int(sig.sum()),
     )
+
+
+def gain(
+    better: Float | Sequence[Float],
+    worse: Float | Sequence[Float],
+    tests: ABTests,
+    pairs: Pairs,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> dict[str, Interval]:
+    """How much more of ``pairs_all``, ``pairs_significant`` and ``top1`` the first scores get right than the second.
+
+    Both are (A,) or (R, A); the same components are drawn for both, so that what tests have in common cancels out.
+    """
+
+    def right(scores: Float | Sequence[Float]) -> tuple[Float, Float]:
+        repeats = np.atleast_2d(np.asarray(scores, np.float64))
+        correct = np.mean([pair_correct(row, pairs) for row in repeats], axis=0)
+        return np.asarray(correct), np.asarray(np.mean([top1(row, tests) for row in repeats], axis=0))
+
+    (pairs_1, tops_1), (pairs_2, tops_2) = right(better), right(worse)
+    _, component = np.unique(tests.component, return_inverse=True)
+    of_pair, sig, count = component[pairs.test], pairs.significant, int(component.max()) + 1
+    rng = np.random.Generator(np.random.Philox(key=[seed, 41]))
+    draws = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)
+    more = pairs_1 - pairs_2
+    ones = np.ones(len(more))
+    return {
+        "pairs_all": _interval(_total(of_pair, more, count), _total(of_pair, ones, count), draws),
+        "pairs_significant": _interval(
+            _total(of_pair, more * sig, count), _total(of_pair, ones * sig, count), draws
+        ),
+        "top1": _interval(
+            _total(component, tops_1 - tops_2, count), _total(component, np.ones(tests.G), count), draws
+        ),
+    }
 
 
 def _total(index: Int, values: NDArray[np.floating[Any]], count: int) -> Float:

@@ -15,7 +15,7 @@ Shape letters: ``G`` tests, ``A`` arms, ``N`` variants, ``P`` columns, ``R`` rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -107,8 +107,9 @@ class ContentPrior:
 
         Raises ValueError for contents of other encoders or other dimensions.
         """
-        if set(contents.vectors) != set(self.blocks.encoders):
-            raise ValueError(f"vectors of {self.blocks.encoders} are wanted, not {tuple(contents.vectors)}")
+        wanted = (*self.blocks.encoders, *self.blocks.pictures)
+        if set(contents.encoders) != set(wanted):
+            raise ValueError(f"vectors of {wanted} are wanted, not {contents.encoders}")
         blank = self.blank_sd / self.sd_factor
         mean, sd = np.zeros(contents.N), np.full(contents.N, blank)
         for rows in _story_chunks(contents.story):
@@ -202,23 +203,24 @@ def cross_validate(
     repeats: int = 5,
     seed: int = 0,
     scored: Bool | None = None,
+    noise: float | None = None,
 ) -> CrossValidated:
     """Predict each arm from tests of other components; everything is fitted anew on every training side.
 
-    Tests (G,) that are not `scored` only ever train: their predictions stay 0.
+    Tests (G,) that are not `scored` only ever train: their predictions stay 0. `noise` as in `fit_prior`.
     """
     scored = np.ones(tests.G, np.bool_) if scored is None else scored
     mean, sd = np.zeros((repeats, tests.A)), np.zeros((repeats, tests.A))
     fold, taus = np.zeros((repeats, tests.G), np.int64), []
     start: Hyperparameters | None = None
-    phi = overdispersion(tests.replicates, seed=seed)[0]
+    phi = overdispersion(tests.replicates, seed=seed)[0] if noise is None else noise
     for r in range(repeats):
         fold[r] = component_folds(tests, folds, seed + r)
         for k in range(folds):
             held = (fold[r] == k) & scored
             trains = fold[r] != k
             train = tests.subset(trains)
-            check_no_leak(train, tests.subset(held))
+            check_no_leak(train, tests.subset(held), pictures=bool(contents.pictures))
             arms = held[tests.test]
             prior = fit_prior(
                 train, _renumbered(contents.take(trains[tests.test]), train), settings, start=start, noise=phi
@@ -231,7 +233,7 @@ def cross_validate(
 
 
 def _renumbered(contents: Contents, tests: ABTests) -> Contents:
-    return Contents(tests.test, contents.vectors, contents.known, contents.style, contents.tokens)
+    return replace(contents, story=tests.test)
 
 
 def _story_chunks(story: Int) -> list[Bool]:

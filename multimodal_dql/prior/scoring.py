@@ -1,7 +1,7 @@
 """Scores for the rows of a file by a content prior: a catalogue, or A/B tests with or without their outcome.
 
-Of a test only ids and headlines are read, never counts; rows of identical text in one story are one variant, as they
-are in training.
+Of a test only ids, headlines and picture files are read, never counts; rows of identical content in one story are one
+variant, as they are in training.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multimodal_dql.datasets.catalogue import Catalogue, read_catalogue
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, is_upworthy
 from multimodal_dql.encoders.registry import encoder_info
 from multimodal_dql.errors import ABTestsError, RunError
-from multimodal_dql.prior.contents import Contents, encode_texts
+from multimodal_dql.prior.contents import encode
 from multimodal_dql.prior.model import ContentPrior
 
 __all__ = ["Score", "TextRow", "check_encoders", "read_text_rows", "rows_of", "score_rows"]
@@ -29,11 +29,12 @@ _Z95 = 1.959964
 
 @dataclass(frozen=True)
 class TextRow:
-    """One row of the file. Attributes: ids as written, the text (None if there is none)."""
+    """One row of the file. Attributes: ids as written, the text and the picture file (None if there is none)."""
 
     item_id: str
     variant_id: str
     text: str | None
+    picture: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def read_text_rows(path: Path) -> list[TextRow]:
         test = _text(values.get(names["test"]))
         places[test] = places.get(test, 0) + 1
         variant = _text(values.get("variant")) or str(places[test])
-        rows.append(TextRow(test, variant, _text(values.get(names["headline"])) or None))
+        image = "" if is_upworthy(table.columns) else _text(values.get("image"))
+        picture = path.parent / image if image else None
+        rows.append(TextRow(test, variant, _text(values.get(names["headline"])) or None, picture))
     return rows
 
 
@@ -111,25 +114,26 @@ def score_rows(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Score]:
     """The score of each row, in order. What no encoder can read, or has no text, scores 0 with the full uncertainty."""
-    place: dict[tuple[str, str], int] = {}
+    place: dict[tuple[str, str, Path | None], int] = {}
     unique: list[TextRow] = []
     story: dict[str, int] = {}
     for row in rows:
         story.setdefault(row.item_id, len(story))
-        key = (row.item_id, normalised_headline(row.text or ""))
+        key = _content(prior, row)
         if key not in place:
             place[key] = len(unique)
             unique.append(row)
     index = np.array([story[row.item_id] for row in unique], np.int64)
     order = np.argsort(index, kind="stable")
     texts = [unique[n].text for n in order]
-    vectors, known = encode_texts(texts, prior.blocks.encoders, cache=cache, progress=progress)
-    found = prior.predict(Contents.of(texts, index[order], vectors, known))
+    encoders = (*prior.blocks.encoders, *prior.blocks.pictures)
+    pictures = [unique[n].picture for n in order]
+    found = prior.predict(encode(texts, pictures, index[order], encoders, cache=cache, progress=progress))
     back: NDArray[np.int64] = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     out = []
     for row in rows:
-        n = back[place[row.item_id, normalised_headline(row.text or "")]]
+        n = back[place[_content(prior, row)]]
         mean, half = float(found.mean[n]), _Z95 * float(found.sd[n])
         out.append(Score(mean, mean - half, mean + half, bool(found.known[n])))
     return out
@@ -138,7 +142,12 @@ def score_rows(
 def rows_of(catalogue: Catalogue) -> list[TextRow]:
     """The variants of a catalogue in the order of its file."""
     variants = sorted(catalogue.variants, key=lambda variant: variant.line)
-    return [TextRow(v.item_id, v.variant_id, v.caption) for v in variants]
+    return [TextRow(v.item_id, v.variant_id, v.caption, v.image) for v in variants]
+
+
+def _content(prior: ContentPrior, row: TextRow) -> tuple[str, str, Path | None]:
+    """What of a row the prior can tell apart."""
+    return row.item_id, normalised_headline(row.text or ""), row.picture if prior.blocks.pictures else None
 
 
 def _text(value: object) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.datasets._ab_columns import outcome_columns
 from multimodal_dql.datasets.ab_tests import ABTests, normalised_headline
-from multimodal_dql.datasets.upworthy import LEAKY_COLUMNS
 from multimodal_dql.errors import ABTestsError
 
 __all__ = ["LeakError", "check_no_leak", "time_split"]
@@ -26,15 +26,18 @@ class LeakError(ABTestsError):
     """The test side of a split is known in training. Fields: path, detail, detail_zh."""
 
 
-def check_no_leak(train: ABTests, test: ABTests, columns: Iterable[str] = ()) -> None:
+def check_no_leak(
+    train: ABTests, test: ABTests, columns: Iterable[str] = (), *, pictures: bool = False
+) -> None:
     """Raise `LeakError` if the sides share a test or a headline, or a feature is known only after a test.
 
     Args:
         train: the training side.
         test: the side that is predicted.
-        columns: names of columns that serve as features, beside the contents.
+        columns: names of columns that serve as features, beside the contents (`outcome_columns` decides).
+        pictures: whether pictures serve as features, so that a shared one is a leak.
     """
-    late = sorted({*columns} & {*LEAKY_COLUMNS, "clicks", "impressions"})
+    late = sorted(outcome_columns(columns))
     if late:
         raise _leak(
             test,
@@ -54,6 +57,14 @@ def check_no_leak(train: ABTests, test: ABTests, columns: Iterable[str] = ()) ->
             test,
             f"{len(shared)} headlines are on both sides of the split ('{shared[0][:60]}' is one); split by component",
             f"有 {len(shared)} 条标题同时出现在两侧（如 “{shared[0][:60]}”）；请按连通分量划分",
+        )
+    both = sorted({*filter(None, train.images)} & {*filter(None, test.images)}) if pictures else []
+    if both:
+        raise _leak(
+            test,
+            f"{len(both)} pictures are on both sides of the split ('{both[0][-60:]}' is one); read the tests with"
+            " pictures=True and split by component",
+            f"有 {len(both)} 张图片同时出现在两侧（如 “{both[0][-60:]}”）；请以 pictures=True 读取并按连通分量划分",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multimodal_dql.errors import Lang
+from multimodal_dql.report.evaluation_texts import EVALUATION_TEXTS
 from multimodal_dql.report.stability_texts import STABILITY_TEXTS
 from multimodal_dql.report.trial_texts import TRIAL_TEXTS
 
@@ -237,6 +238,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "sessions": ("Sessions", "会话数"),
     "col_rate_short": ("Click rate", "点击率"),
     "no_items": ("nothing to rank", "没有可以排序的条目"),
+    **EVALUATION_TEXTS,
     **STABILITY_TEXTS,
     **TRIAL_TEXTS,
 }

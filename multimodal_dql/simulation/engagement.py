@@ -130,12 +130,16 @@ class EngagementModel:
     evidence: Evidence = Evidence()
 
     @classmethod
-    def fit(cls, tests: ABTests, *, seed: int = 0) -> Self:
+    def fit(cls, tests: ABTests, *, seed: int = 0, noise: float | None = None) -> Self:
         """Fit to past tests. `seed` is of the bootstraps behind some of the intervals.
+
+        `noise` is the overdispersion if it is known; None measures it on the replicates.
 
         Raises `ABTestsError` when there are fewer than 20 tests, or no clicks.
         """
-        phi, phi_error, groups = overdispersion(tests.replicates, seed=seed)
+        phi, phi_error, groups = (
+            overdispersion(tests.replicates, seed=seed) if noise is None else (noise, 0.0, 0)
+        )
         fit = fit_rates(tests, phi, phi_error)
         traffic, errors = fit_traffic(tests, fit), traffic_errors(tests, fit, seed=seed)
         intervals = _rate_intervals(fit.rates, phi, fit.covariance)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from multimodal_dql.commands.prior import app
@@ -268,3 +269,42 @@ def test_mistakes_end_in_errors_with_a_cure(
         assert isinstance(done.exception, kind), (args, done.output, done.exception)
         assert done.exception.exit_code == 2
         assert done.stdout == ""
+
+
+def thumbnails(folder: Path, decide: bool) -> Path:
+    """40 tests of one headline with a red and a blue picture; red is clicked half as often again, if they `decide`."""
+    rng = np.random.Generator(np.random.Philox(key=[6, 5]))
+    rows = ["test,variant,impressions,clicks,headline,image"]
+    for t in range(40):
+        for v, colour in enumerate(((210, 20, 30), (20, 30, 210))):
+            shade = tuple(int(c + rng.integers(0, 30)) for c in colour)
+            Image.new("RGB", (48, 32), shade).save(folder / f"{t}-{v}.png")
+            clicks = rng.binomial(5000, 0.03 if decide and v == 0 else 0.02)
+            rows.append(f"t{t},{v},5000,{clicks},今日要闻 {t},{t}-{v}.png")
+    path = folder / "tests.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("decide", [True, False])
+def test_pictures_are_used_where_they_are_shown_to_help(tmp_path: Path, decide: bool) -> None:
+    """Thumbnail tests: the texts of siblings are alike, so that they name the better one in half of the pairs."""
+    path, run = thumbnails(tmp_path, decide), tmp_path / "run"
+    encoders = "use-multilingual,efficientnet-lite0"
+    args = ["fit", str(path), "--out", str(run), "--encoders", encoders, "--repeats", "1", "--json"]
+    done = RUNNER.invoke(app, args)
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = json.loads(done.stdout)
+    assert found["pictures"]["used"] is decide
+    low, high = found["pictures"]["interval"]
+    assert low <= found["pictures"]["gain"] <= high
+    assert found["encoders"] == encoders.split(",")[: 2 if decide else 1]
+    assert list(read_prior(run).blocks.pictures) == (["efficientnet-lite0"] if decide else [])
+    done = RUNNER.invoke(app, ["score", str(path), "--prior", str(run), "--json"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    scores = [row["score"] for row in json.loads(done.stdout)["rows"]]
+    assert len(scores) == 80
+    if decide:
+        assert all(red > blue for red, blue in zip(scores[::2], scores[1::2], strict=True))
+    else:
+        assert scores == pytest.approx([0.0] * 80, abs=1e-9)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multimodal_dql.datasets._ab_columns import outcome_columns
 from multimodal_dql.datasets.ab_tests import (
     ABTests,
     component_folds,
@@ -86,6 +87,8 @@ def test_arms_of_one_content_are_pooled_by_hand(tests: ABTests) -> None:
     r = tests.replicates
     assert (r.group.tolist(), r.impressions.tolist(), r.clicks.tolist()) == ([0, 0], [500, 400], [5, 6])
     assert tests.cleaning == {
+        "columns_ignored": 0,
+        "columns_from_after_a_test": 0,
         "rows": 9,
         "tests_read": 4,
         "rows_in_risk_window": 0,
@@ -340,3 +343,45 @@ def test_folds_keep_components_whole_and_are_even(tests: ABTests) -> None:
         assert len(set(fold[many.component == c])) <= 1
     np.testing.assert_array_equal(fold, component_folds(many, 5, 3))
     assert (fold != component_folds(many, 5, 4)).any()
+
+
+def test_outcome_columns_are_counted_and_never_read(tmp_path: Path) -> None:
+    """`desk` is ignored, and so are the winner and the click rate, which became known after the test."""
+    head, plain = "test,variant,impressions,clicks,headline", "a,{0},10,{0},标题{0}"
+    clean = read_ab_tests(
+        write(tmp_path / "a.csv", "\n".join([head, *(plain.format(k) for k in (1, 2)), ""]))
+    )
+    rows = [f"{plain.format(k)},LEAK,LEAK,LEAK" for k in (1, 2)]
+    late = read_ab_tests(write(tmp_path / "b.csv", "\n".join([f"{head},Winner,点击率,desk", *rows, ""])))
+    assert "LEAK" not in str(vars(late))
+    counts = {"columns_ignored": 3, "columns_from_after_a_test": 2}
+    assert late.cleaning == {**clean.cleaning, **counts}
+    same(replace(late, cleaning=clean.cleaning), clean)
+
+
+@pytest.mark.parametrize(
+    ("name", "late"),
+    [
+        *(
+            (n, True)
+            for n in ("significance", "winner", "first_place", "Is Winner", "isWinner", "p-value", "CTR")
+        ),
+        *((n, True) for n in ("ctr_lift", "clicks_day2", "是否胜出", "显著性", "点击率", "ｐ值")),
+        *(
+            (n, False)
+            for n in ("wonder", "headline", "desk", "author", "section", "spectrum", "标题", "wonders_of")
+        ),
+    ],
+)
+def test_names_tell_what_is_known_only_after_a_test(name: str, late: bool) -> None:
+    assert outcome_columns([name]) == ([name] if late else [])
+
+
+def test_a_shared_picture_links_tests_where_pictures_are_looked_at(tmp_path: Path) -> None:
+    head = "test,variant,impressions,clicks,headline,image,audio"
+    rows = ["a,1,9,1,A,p.png,s.wav", "a,2,9,1,B,q.png,", "b,1,9,1,C,p.png,", "b,2,9,1,D,,s.wav", ""]
+    path = write(tmp_path / "t.csv", "\n".join([head, *rows]))
+    assert read_ab_tests(path).component.tolist() == [0, 1]
+    seeing = read_ab_tests(path, pictures=True)
+    assert seeing.component.tolist() == [0, 0]
+    assert (seeing.images[0], seeing.audios[0], seeing.audios[1]) == ("p.png", "s.wav", None)

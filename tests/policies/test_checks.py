@@ -38,9 +38,47 @@ def test_the_learned_policy_passes_too() -> None:
         for s in example_states(content=sum(WIDTHS), context=CONTEXT.width)[2:]
     ]
     check_policy(DqnPolicy(agent, epsilon=0.1), states)
+    check_policy(DqnPolicy(agent, believed=True), states)
     # The last state holds twins: no order between them.
     p = DqnPolicy(agent).probabilities(states[-1])
     np.testing.assert_allclose(p, Uniform().probabilities(states[-1]), atol=1e-12)
+
+
+@pytest.mark.slow
+def test_what_follows_counts_as_far_as_the_last_layer_believes_it() -> None:
+    """By hand from the members' estimates: at weight 0 the click alone decides, at weight 1 Q against the siblings."""
+    from multimodal_dql.agent import Agent
+    from multimodal_dql.simulation.audience import CONTEXT
+    from tests.simulation.worlds import WIDTHS, projection
+
+    agent = Agent.create(projection(), CONTEXT, 0.02, {"hidden": 8, "members": 3}, seed=3)
+    rng = np.random.default_rng(0)
+    for variable in agent.network.weights:  # new ones say nothing of what follows
+        if variable.dtype == "float32":
+            variable.assign(variable + 0.3 * rng.normal(size=variable.shape))
+    B, K = 200, 4
+    state = State(
+        rng.normal(size=(B, K, sum(WIDTHS))).astype(np.float32),
+        np.ones((B, K, len(WIDTHS)), np.float32),
+        np.zeros((B, K, 3), np.float32),
+        rng.normal(size=(B, CONTEXT.width)).astype(np.float32),
+        np.arange(K) < rng.integers(2, K + 1, (B, 1)),
+        np.zeros(B, np.int64),
+    )
+    found = agent.estimate(state)
+    click = np.log(np.where(state.available, found.click_rate, 1.0)).mean(0)
+    follows = np.where(state.available, found.q - found.click_rate, 0.0).mean(0)
+    size = state.available.sum(1, keepdims=True)
+    follows -= follows.sum(1, keepdims=True) / size
+    chosen = {}
+    for weight in (0.0, 1.0):
+        later = agent.layer.later
+        trust = replace(later, mean=np.full_like(later.mean, weight))
+        agent.layer = replace(agent.layer, later=trust)
+        chosen[weight] = DqnPolicy(agent, believed=True).probabilities(state).argmax(1)
+        score = np.where(state.available, np.exp(click) + weight * follows, -np.inf)
+        assert chosen[weight].tolist() == score.argmax(1).tolist()
+    assert (chosen[0.0] != chosen[1.0]).any()
 
 
 def test_the_example_states_cover_what_matters() -> None:

@@ -100,7 +100,8 @@ def test_targets_by_hand() -> None:
     found = targets(tests, 2.0)
     np.testing.assert_allclose(found.z, np.log([9.5 / 90.5, 0.5 / 99.5]))
     pooled = 9.5 / 199
-    p = (np.array([9, 0]) + 1200 * pooled) / 1299
+    worth = 16 / (pooled * (1 - pooled))  # of a spread of .25: 1 / (.25^2 p (1 - p)), here 352 impressions
+    p = (np.array([9, 0]) + worth * pooled) / (99 + worth)
     np.testing.assert_allclose(found.v, 2.0 / (99 * p * (1 - p)))
 
 

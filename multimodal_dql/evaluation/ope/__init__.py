@@ -1,0 +1,84 @@
+"""Off-policy evaluation: what another policy would have earned on a log, how sure that is, or why it cannot say."""
+
+from multimodal_dql.evaluation.ope.base import Estimate, Estimator
+from multimodal_dql.evaluation.ope.decisions import GROUPS, Batch, Decisions
+from multimodal_dql.evaluation.ope.diagnostics import ActionOverlap, Diagnostics, Overlap
+from multimodal_dql.evaluation.ope.embedding import (
+    MIPS,
+    SNMIPS,
+    EmbeddedDecisions,
+    OffCEM,
+    cluster,
+    likelihood,
+    same_cluster,
+)
+from multimodal_dql.evaluation.ope.estimators import DM, DR, IPS, SNDR, SNIPS, Replay
+from multimodal_dql.evaluation.ope.evaluation import (
+    ESTIMATORS,
+    MODEL_FREE,
+    Evaluation,
+    EvaluationResult,
+    choose,
+)
+from multimodal_dql.evaluation.ope.fitted import ConjunctModel, FittedQ
+from multimodal_dql.evaluation.ope.reward_model import RewardModel
+from multimodal_dql.evaluation.ope.steps import (
+    FQE,
+    IIPS,
+    RIPS,
+    CascadeDR,
+    PerDecisionDR,
+    PerDecisionIPS,
+    SlateIPS,
+    Steps,
+)
+from multimodal_dql.evaluation.ope.table import GroupTable
+from multimodal_dql.evaluation.ope.tuned import ClippedIPS, DRos, SwitchDR, Tuned
+from multimodal_dql.evaluation.ope.verdict import Gate, Verdict
+
+__all__ = [
+    "DM",
+    "DR",
+    "ESTIMATORS",
+    "FQE",
+    "GROUPS",
+    "IIPS",
+    "IPS",
+    "MIPS",
+    "MODEL_FREE",
+    "RIPS",
+    "SNDR",
+    "SNIPS",
+    "SNMIPS",
+    "ActionOverlap",
+    "Batch",
+    "CascadeDR",
+    "ClippedIPS",
+    "ConjunctModel",
+    "DRos",
+    "Decisions",
+    "Diagnostics",
+    "EmbeddedDecisions",
+    "Estimate",
+    "Estimator",
+    "Evaluation",
+    "EvaluationResult",
+    "FittedQ",
+    "Gate",
+    "GroupTable",
+    "OffCEM",
+    "Overlap",
+    "PerDecisionDR",
+    "PerDecisionIPS",
+    "Replay",
+    "RewardModel",
+    "SlateIPS",
+    "Steps",
+    "SwitchDR",
+    "Tuned",
+    "Verdict",
+    "choose",
+    "cluster",
+    "likelihood",
+    "same_cluster",
+]
