@@ -169,7 +169,7 @@ def point_overdispersion(votes: NDArray[np.int64]) -> float:
     return max(1.0, float((n * variance).sum()) / scatter) if scatter > 0 else 1.0
 
 
-def _tables(path: Path) -> Iterator[tuple[str | None, Table]]:
+def _tables(path: Path) -> Iterator[tuple[str | None, WholeTable]]:
     """Tables to read, each with the name of its file where the name says what the rows do not."""
     if path.is_file():
         joined, summaries = [path], list[Path]()
