@@ -104,8 +104,10 @@ class RayEngine:
             yield job, made
 
     def _connect(self) -> None:
+        # Ray reports its use to its makers unless told not to; this program sends nothing anywhere.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Its own messages stay out of stderr, where this program says one line for each thing.
-        options = {"log_to_driver": False, "logging_level": "ERROR"}
+        options = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         try:
             self._ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError) as error:

@@ -27,8 +27,12 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     # Workers are started by the nodes, which know the environment of this process and not its import path.
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), before]))
+    changed = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")])),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=1)
@@ -38,15 +42,15 @@ def cluster():
     finally:
         ray.shutdown()
         cluster.shutdown()
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory):
-    """Texts in three units, pictures in two, a few sounds; contents repeat, one picture is broken."""
+    """Texts in two units, pictures in two, a few sounds; contents repeat, one picture is broken."""
     folder = tmp_path_factory.mktemp("stories")
     for n in range(18):
         write_picture(folder / f"{n}.png", (10 * n, 255 - 10 * n, 90))
@@ -54,10 +58,10 @@ def stories(tmp_path_factory):
         write_tone(folder / f"{n}.wav", 200.0 + 100 * n)
     (folder / "3.png").write_text("no picture")
     rows = []
-    for n in range(600):
+    for n in range(330):
         picture = f"{n % 18}.png" if n < 60 else ""
         sound = f"{n % 3}.wav" if n < 20 else ""
-        rows.append((f"s{n // 3}", str(n), picture, f"Headline {n % 500} of the day, 标题 {n % 7}", sound))
+        rows.append((f"s{n // 3}", str(n), picture, f"Headline {n % 280} of the day, 标题 {n % 7}", sound))
     return write_catalogue(folder / "c.csv", rows)
 
 
@@ -86,7 +90,7 @@ def test_a_cluster_of_two_nodes_leaves_the_bytes_of_a_local_run(cluster, stories
 def test_a_worker_that_dies_is_replaced(cluster, tmp_path):
     from multimodal_dql.encoding_ray import RayEngine
 
-    rows = [(f"s{n // 2}", str(n), "", f"A headline, number {n}", "") for n in range(1500)]
+    rows = [(f"s{n // 2}", str(n), "", f"A headline, number {n}", "") for n in range(1200)]
     catalogue = write_catalogue(tmp_path / "c.csv", rows)
     encode_file(catalogue, ["use-multilingual"], cache=tmp_path / "local")
     killed = []
@@ -128,12 +132,13 @@ def test_media_that_a_node_cannot_see_stop_the_run_with_the_cure(cluster, tmp_pa
         list(engine.run("image", [active], iter([job])))
 
 
-def test_the_command_starts_ray_by_itself(stories, tmp_path):
-    """Without a cluster the option uses all processors of this machine, and says nothing of its own."""
+@pytest.mark.parametrize("where", ["this machine", "the cluster"])
+def test_the_command_and_nothing_of_rays_own_on_stderr(cluster, stories, tmp_path, where):
+    address = "local" if where == "this machine" else cluster.address
     command = [sys.executable, "-m", "multimodal_dql", "encode", str(stories), "--engine", "ray"]
     done = subprocess.run(
         [*command, "--encoders", "use-multilingual"],
-        env={**os.environ, "MULTIMODAL_DQL_CACHE": str(tmp_path), "RAY_ADDRESS": "local"},
+        env={**os.environ, "MULTIMODAL_DQL_CACHE": str(tmp_path), "RAY_ADDRESS": address},
         capture_output=True,
         text=True,
         timeout=300,
