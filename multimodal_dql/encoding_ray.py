@@ -31,6 +31,8 @@ _JOBS_A_WORKER = 2
 _RESTARTS = 3
 """Of a worker whose process or node is lost; its job is done again elsewhere."""
 
+_ANSWER_SECONDS = 10.0
+
 _HANDED_ON = ("MULTIMODAL_DQL_CACHE", "MULTIMODAL_DQL_CARDS")
 
 
@@ -109,8 +111,9 @@ class RayEngine:
         # Its own messages stay out of stderr, where this program says one line for each thing.
         options = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         try:
+            _refuse_nobody(os.environ.get("RAY_ADDRESS", ""))
             self._ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             said = str(error).strip().splitlines()[0]
             raise UsageError(
                 detail=f"Ray cannot be reached ({said}); set RAY_ADDRESS to your cluster, or unset it to use this "
@@ -204,6 +207,13 @@ class _Worker:
             detail=f"on the node {self.host()}: {said}",
             detail_zh=f"节点 {self.host()}：{said_zh}",
         )
+
+
+def _refuse_nobody(address: str) -> None:
+    """Raises OSError if nobody answers at ``host:port``; Ray itself would try for minutes, aloud."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 def _absolute(job: Job) -> Job:

@@ -12,6 +12,7 @@ import pytest
 from multimodal_dql.encoding import Active, Job
 from multimodal_dql.encoding_stream import encode_file
 from multimodal_dql.errors import EncoderError, UsageError
+from tests.commands.refusals import assert_refused
 from tests.conftest import write_catalogue, write_picture, write_tone
 from tests.encoders.toys import Lengths
 
@@ -148,3 +149,17 @@ def test_the_command_and_nothing_of_rays_own_on_stderr(cluster, stories, tmp_pat
     encode_file(stories, ["use-multilingual"], cache=tmp_path / "local")
     assert cache_bytes(tmp_path / "features") == cache_bytes(tmp_path / "local")
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(call, stories, monkeypatch, ray_is_off):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    done = call("encode", stories, "--engine", "ray")
+    assert_refused(done, "Ray cannot be reached", "set RAY_ADDRESS")
+
+
+@pytest.fixture
+def ray_is_off(monkeypatch):
+    """This process as one that is not connected yet."""
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
