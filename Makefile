@@ -35,16 +35,16 @@ test: lint
 test-fast: $(READY)
 	$(PYTEST) -m 'not slow'
 
-# PyTorch, for encoders that have no ONNX export and for Stable-Baselines3, lives in an environment on top of the other.
+# PyTorch, for encoders that have no ONNX export and for Stable-Baselines3, and Ray live in an environment on top of the other.
 SB3 := .venv-sb3
 $(SB3)/.ready: $(READY)
 	test -x $(SB3)/bin/python || $(PYTHON) -m venv $(SB3)
 	printf '%s\n' $(CURDIR)/$(ENV)/lib/python3*/site-packages $(CURDIR) > $$(echo $(SB3)/lib/python3*/site-packages)/below.pth
-	$(SB3)/bin/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt 'stable-baselines3>=2.4' 'torch>=2.8'
+	$(SB3)/bin/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt 'stable-baselines3>=2.4' 'torch>=2.8' 'ray>=2.40'
 	touch $@
 
 test-sb3: $(SB3)/.ready
-	$(SB3)/bin/python -m pytest -m 'sb3 or torch'
+	$(SB3)/bin/python -m pytest -m 'sb3 or torch or ray'
 
 bench: $(READY)
 	$(RUN) multimodal_dql bench encode

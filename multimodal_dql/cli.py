@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from multimodal_dql.commands import allocation, bench_logs, datasets, encoders, engagement, events, prior
-from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed, write_json
+from multimodal_dql.commands.common import encode_catalogue, encode_file, encoder_list, timed, write_json
 from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
@@ -132,17 +132,22 @@ def demo(
 def encode(
     catalogue: CatalogueArg,
     encoders: EncodersOpt = DEFAULT_ENCODERS,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            help="local, or ray: on a Ray cluster (RAY_ADDRESS), or all processors of this machine.",
+        ),
+    ] = "local",
     strict: StrictOpt = False,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
-    """Turn every variant into embeddings, once; the second run takes them from the cache."""
-    from multimodal_dql.datasets.catalogue import read_catalogue
-
-    encoded = encode_catalogue(read_catalogue(catalogue), encoder_list(encoders), strict)
+    """Turn every variant into embeddings, once; killed and started again, it goes on where it was."""
+    encoded = encode_file(catalogue, encoder_list(encoders), strict, engine)
     result = {
-        "items": len(encoded.catalogue.items),
-        "variants": len(encoded.catalogue.variants),
+        "items": encoded.items,
+        "variants": encoded.variants,
         "encoded": encoded.encoded,
         "cached": encoded.cached,
         "seconds": round(encoded.seconds, 3),

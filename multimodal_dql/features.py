@@ -14,21 +14,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
 from multimodal_dql.encoders.base import Encoder, EncoderInfo, Modality
-from multimodal_dql.encoders.inputs import checked_encode, content_key, decoded_chunks
-from multimodal_dql.encoders.languages import covers
+from multimodal_dql.encoders.inputs import content_key
 from multimodal_dql.encoders.paths import cache_root
-from multimodal_dql.encoders.registry import DEFAULT_ENCODERS, encoder_info, encoder_languages, load_encoder
-from multimodal_dql.encoders.store import StoreInfo, VectorStore, clear_stores, store_infos
+from multimodal_dql.encoders.registry import DEFAULT_ENCODERS
+from multimodal_dql.encoders.store import StoreInfo, clear_stores, store_infos
+from multimodal_dql.encoding import MODALITIES, Active, LocalEngine, encode_rows
 from multimodal_dql.errors import (
     CatalogueError,
-    EncoderError,
     EncoderUnavailable,
     InputError,
     MediaError,
@@ -36,7 +34,17 @@ from multimodal_dql.errors import (
     UsageError,
 )
 
-__all__ = ["Features", "cache_info", "clear_cache", "features"]
+__all__ = [
+    "Features",
+    "Progress",
+    "cache_info",
+    "clear_cache",
+    "distinct",
+    "features",
+    "loss",
+    "nothing_left",
+    "too_few",
+]
 
 Progress = Callable[[str, int, int], None]
 
@@ -95,10 +103,10 @@ def features(
     """
     began = time.perf_counter()
     root = cache if cache is not None else cache_root() / "features"
-    run = _Run(catalogue, [_Active.of(encoder, root) for encoder in _distinct(encoders)], strict, progress)
+    run = _Run(catalogue, [Active.of(encoder, root) for encoder in distinct(encoders)], strict, progress)
     for active in run.active:
         run.look_up(active)
-    for modality in ("text", "image", "audio"):
+    for modality in MODALITIES:
         run.encode(modality)
     return run.result(time.perf_counter() - began)
 
@@ -113,78 +121,57 @@ def clear_cache(cache: Path | None = None) -> int:
     return clear_stores(cache if cache is not None else cache_root() / "features")
 
 
-@dataclass(eq=False)
-class _Active:
-    """One encoder in a run: its facts, its store, what was found, and the model once it is needed."""
-
-    info: EncoderInfo
-    languages: tuple[str, ...]
-    store: VectorStore
-    model: Encoder | None
-    found: dict[bytes, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
-    missing: dict[bytes, Variant] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def of(cls, encoder: str | Encoder, root: Path) -> _Active:
-        if isinstance(encoder, Encoder):
-            return cls(encoder.info, tuple(encoder.languages), VectorStore(root, encoder.info), encoder)
-        info = encoder_info(encoder)
-        return cls(info, encoder_languages(encoder), VectorStore(root, info), None)
-
-    def load(self) -> Encoder:
-        if self.model is None:
-            self.model = load_encoder(self.info.name)
-        return self.model
-
-
 class _Run:
     """The state of one call of `features`."""
 
     def __init__(
-        self, catalogue: Catalogue, active: list[_Active], strict: bool, progress: Progress | None
+        self, catalogue: Catalogue, active: list[Active], strict: bool, progress: Progress | None
     ) -> None:
         self.catalogue, self.active, self.strict, self.progress = catalogue, active, strict, progress
+        self.found: dict[str, dict[bytes, NDArray[np.float32]]] = {}
+        self.missing: dict[str, int] = {}
         self.skipped: list[Problem] = []
         self.lost: set[tuple[str, str]] = set()
         self.encoded = self.cached = 0
         self.keys: dict[Modality, list[bytes | None]] = {}
-        self.bad_keys: dict[bytes, InputError] = {}
 
-    def look_up(self, active: _Active) -> None:
-        """Splits the distinct contents for one encoder into those found in its store and those to be made."""
+    def look_up(self, active: Active) -> None:
+        """Finds what the store of an encoder holds of the distinct contents, and counts what it lacks."""
         wanted = {
-            key: variant
+            key
             for key, variant in zip(self._keys(active.info.modality), self.catalogue.variants, strict=True)
-            if key is not None and self._covered(active, variant) and _id(variant) not in self.lost
+            if key is not None and active.covers(variant)
         }
-        active.found = active.store.read(wanted)
-        active.missing = {key: variant for key, variant in wanted.items() if key not in active.found}
-        self.cached += len(active.found)
+        found = active.store.read(wanted)
+        self.found[active.info.name], self.missing[active.info.name] = found, len(wanted) - len(found)
+        self.cached += len(found)
 
     def encode(self, modality: Modality) -> None:
         """Makes what is missing in one modality; each file is decoded once for all of its encoders."""
-        users = [active for active in self.active if active.info.modality == modality and active.missing]
-        users = [active for active in users if self._available(active)]
-        todo: dict[bytes, Variant] = {}
-        for active in users:
-            todo.update(active.missing)
-            self._report(active, 0)
+        users = [active for active in self.active if active.info.modality == modality]
+        users = [active for active in users if self.missing[active.info.name]]
         done = dict.fromkeys((active.info.name for active in users), 0)
-        for chunk in decoded_chunks(modality, todo):
-            readable: dict[bytes, Any] = {}
-            for key, decoded in chunk.items():
-                if isinstance(decoded, InputError):
-                    self._lose_content(modality, key, decoded)
-                else:
-                    readable[key] = decoded
-            for active in users:
-                mine = {key: item for key, item in readable.items() if key in active.missing}
-                made = self._vectors(active, mine)
-                active.store.append(made)
-                active.found.update(made)
-                self.encoded += len(made)
-                done[active.info.name] += sum(key in active.missing for key in chunk)
-                self._report(active, done[active.info.name])
+
+        def stored(active: Active, vectors: dict[bytes, NDArray[np.float32]], contents: int) -> None:
+            self.found[active.info.name].update(vectors)
+            self.encoded += len(vectors)
+            done[active.info.name] += contents
+            self._report(active, done[active.info.name])
+
+        if users:
+            # In the order of the file, as `encode` walks through it.
+            rows = sorted(
+                zip(self.catalogue.variants, self._keys(modality), strict=True), key=lambda row: row[0].line
+            )
+            encode_rows(
+                modality,
+                users,
+                rows,
+                LocalEngine(),
+                available=self._available,
+                lost=lambda variant, error: self._lose(variant, modality, error),
+                stored=stored,
+            )
 
     def result(self, seconds: float) -> Features:
         """The arrays over the variants that are left."""
@@ -196,10 +183,11 @@ class _Run:
         for active in self.active:
             rows = np.zeros((len(order), active.info.dim), np.float32)
             here = np.zeros(len(order), np.bool_)
+            found = self.found[active.info.name]
             for n, (old, variant) in enumerate(zip(order, kept.variants, strict=True)):
                 key = self._keys(active.info.modality)[old]
-                if key is not None and key in active.found and self._covered(active, variant):
-                    rows[n], here[n] = active.found[key], True
+                if key is not None and key in found and active.covers(variant):
+                    rows[n], here[n] = found[key], True
             vectors[active.info.name], present[active.info.name] = rows, here
         infos = tuple(active.info for active in self.active)
         return Features(
@@ -219,10 +207,7 @@ class _Run:
             self.keys[modality] = keys
         return self.keys[modality]
 
-    def _covered(self, active: _Active, variant: Variant) -> bool:
-        return active.info.modality != "text" or covers(active.languages, variant.caption or "")
-
-    def _available(self, active: _Active) -> bool:
+    def _available(self, active: Active) -> bool:
         """Loads the encoder; one whose files cannot be had here leaves the run, unless it was the last."""
         try:
             active.load()
@@ -230,39 +215,18 @@ class _Run:
             if self.strict or len(self.active) == 1:
                 raise
             self.active.remove(active)
-            self.cached -= len(active.found)
+            self.cached -= len(self.found[active.info.name])
             self.skipped.append(Problem(f"encoder {active.info.name}", error, "warning"))
             return False
+        self._report(active, 0)
         return True
-
-    def _vectors(self, active: _Active, items: Mapping[bytes, Any]) -> dict[bytes, NDArray[np.float32]]:
-        """Key -> vector; if a chunk fails, its items are tried one by one, so a bad one costs only itself."""
-        if not items:
-            return {}
-        try:
-            return dict(zip(items, checked_encode(active.load(), list(items.values())), strict=True))
-        except EncoderError as error:
-            if len(items) == 1:
-                ((key, _),) = items.items()
-                self._lose_content(active.info.modality, key, error)
-                return {}
-        made: dict[bytes, NDArray[np.float32]] = {}
-        for key, item in items.items():
-            made.update(self._vectors(active, {key: item}))
-        return made
-
-    def _lose_content(self, modality: Modality, key: bytes, error: InputError) -> None:
-        for variant, own in zip(self.catalogue.variants, self._keys(modality), strict=True):
-            if own == key:
-                self._lose(variant, modality, error)
 
     def _lose(self, variant: Variant, modality: Modality, error: InputError) -> None:
         if self.strict:
             raise error
         if _id(variant) not in self.lost:
             self.lost.add(_id(variant))
-            where = f"{variant.item_id} / {variant.variant_id}, {modality}"
-            self.skipped.append(Problem(where, error, "error", variant.item_id, variant.variant_id))
+            self.skipped.append(loss(variant, modality, error))
 
     def _without_lost(self) -> Catalogue:
         items: list[Item] = []
@@ -275,31 +239,21 @@ class _Run:
                     else dataclasses.replace(item, variants=variants)
                 )
                 continue
-            error = CatalogueError(
-                path=self.catalogue.path,
-                detail=f"of item '{item.item_id}' {len(variants)} of {len(item.variants)} variants can be "
-                "used; it takes two to compare",
-                detail_zh=f"条目 “{item.item_id}” 只有 {len(variants)} 个可用变体；至少需要两个才能比较",
-            )
+            error = too_few(self.catalogue.path, item.item_id, len(variants), len(item.variants))
             if self.strict:
                 raise error
             self.skipped.append(Problem(item.item_id, error, "error", item.item_id))
         if not items:
-            first = self.skipped[0].text() if self.skipped else "the catalogue is empty"
-            first_zh = self.skipped[0].text("zh") if self.skipped else "清单为空"
-            raise CatalogueError(
-                path=self.catalogue.path,
-                detail=f"no item with two usable variants is left; first finding: {first}",
-                detail_zh=f"没有剩下任何拥有两个可用变体的条目；首个问题：{first_zh}",
-            )
+            raise nothing_left(self.catalogue.path, self.skipped)
         return dataclasses.replace(self.catalogue, items=tuple(items))
 
-    def _report(self, active: _Active, done: int) -> None:
+    def _report(self, active: Active, done: int) -> None:
         if self.progress is not None:
-            self.progress(active.info.name, done, len(active.missing))
+            self.progress(active.info.name, done, self.missing[active.info.name])
 
 
-def _distinct(encoders: Sequence[str | Encoder]) -> list[str | Encoder]:
+def distinct(encoders: Sequence[str | Encoder]) -> list[str | Encoder]:
+    """`encoders`, if there is one and none twice; raises `UsageError`."""
     names = [encoder.name if isinstance(encoder, Encoder) else encoder for encoder in encoders]
     if not names:
         raise UsageError(detail="name at least one encoder", detail_zh="请至少指定一个编码器")
@@ -309,6 +263,32 @@ def _distinct(encoders: Sequence[str | Encoder]) -> list[str | Encoder]:
             detail_zh=f"编码器 “{twice[0]}” 重复；请只写一次",
         )
     return list(encoders)
+
+
+def loss(variant: Variant, modality: Modality, error: InputError) -> Problem:
+    """The finding that costs a variant."""
+    where = f"{variant.item_id} / {variant.variant_id}, {modality}"
+    return Problem(where, error, "error", variant.item_id, variant.variant_id)
+
+
+def too_few(path: Path, item_id: str, left: int, variants: int) -> CatalogueError:
+    """The error of an item of which less than two variants are left."""
+    return CatalogueError(
+        path=path,
+        detail=f"of item '{item_id}' {left} of {variants} variants can be used; it takes two to compare",
+        detail_zh=f"条目 “{item_id}” 只有 {left} 个可用变体；至少需要两个才能比较",
+    )
+
+
+def nothing_left(path: Path, skipped: Sequence[Problem]) -> CatalogueError:
+    """The error of a catalogue of which no item is left."""
+    first = skipped[0].text() if skipped else "the catalogue is empty"
+    first_zh = skipped[0].text("zh") if skipped else "清单为空"
+    return CatalogueError(
+        path=path,
+        detail=f"no item with two usable variants is left; first finding: {first}",
+        detail_zh=f"没有剩下任何拥有两个可用变体的条目；首个问题：{first_zh}",
+    )
 
 
 def _id(variant: Variant) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.bench.bare import against_bare
 from multimodal_dql.datasets.media import MediaLoader
 from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Encoder
 from multimodal_dql.encoders.registry import load_encoder
@@ -45,7 +47,7 @@ def bench_encode(repeats: int = 5) -> dict[str, Any]:
     Texts are headlines of about 12 words (the multilingual encoder also gets Chinese ones), pictures are
     decoded 1280 x 720 photographs as the media loader hands them on, sounds are three-second clips.
     ``decode_720p`` is JPEG files to arrays in the isolated decoder, which runs beside the encoder and is no
-    part of its figure.
+    part of its figure. ``bare`` compares the runtime alone, the encoder and the whole command on the same batches.
 
     Raises `EncoderError` when a built-in encoder cannot be loaded here.
     """
@@ -57,6 +59,8 @@ def bench_encode(repeats: int = 5) -> dict[str, Any]:
         decode = _rate(lambda: [loader.image(file) for file in files], len(files), repeats)
         pictures = [loader.image(files[n % len(files)]) for n in range(_PICTURES)]
     sounds = [_clip(rng) for _ in range(_SOUNDS)]
+    with tempfile.TemporaryDirectory(prefix="multimodal-dql-bench-") as folder, _one_thread():
+        bare = _bare(rng, Path(folder), repeats)
     return {
         "text": {
             "use-multilingual": _encode_rate("use-multilingual", mixed, repeats),
@@ -67,12 +71,51 @@ def bench_encode(repeats: int = 5) -> dict[str, Any]:
             "decode_720p": decode,
         },
         "audio": {"speech-embedding": _encode_rate("speech-embedding", sounds, repeats)},
+        "bare": bare,
         "reference": {
             kind: {name: list(span) for name, span in of.items()} for kind, of in REFERENCE.items()
         },
         "goals": {kind: dict(of) for kind, of in GOALS.items()},
         "threads": 1,
     }
+
+
+def _bare(rng: np.random.Generator, folder: Path, repeats: int) -> dict[str, dict[str, float]]:
+    """Encoder name -> what `against_bare` finds on generated files, all different."""
+    texts = [f"{_headline(rng)}, {n}" for n in range(2 * _TEXTS)]
+    photos = _photos(rng, folder)
+    pictures, clips = [], []
+    for n in range(2 * _PICTURES):  # what follows the picture in its file makes another content of it
+        pictures.append(folder / f"copy-{n}.jpg")
+        pictures[-1].write_bytes(photos[n % len(photos)].read_bytes() + str(n).encode())
+    for n in range(4 * _SOUNDS):
+        clips.append(folder / f"{n}.wav")
+        _write_clip(clips[-1], _clip(rng))
+    with MediaLoader() as loader:
+        decoded = list(loader.images(pictures))
+        heard = list(loader.audios(clips))
+    given: dict[str, tuple[str, Sequence[Any], Sequence[object]]] = {
+        "use-multilingual": ("caption", texts, texts),
+        "minilm": ("caption", texts, texts),
+        "efficientnet-lite0": ("image", decoded, pictures),
+        "speech-embedding": ("audio", heard, clips),
+    }
+    found = {}
+    for name, (column, items, cells) in given.items():
+        catalogue = folder / f"{name}.jsonl"
+        rows = (
+            json.dumps({"item_id": str(n // 4), "variant_id": str(n), column: str(cell)})
+            for n, cell in enumerate(cells)
+        )
+        catalogue.write_text("\n".join(rows), "utf-8")
+        found[name] = against_bare(load_encoder(name), items, catalogue, repeats)
+    return found
+
+
+def _write_clip(path: Path, sound: NDArray[np.float32]) -> None:
+    import soundfile
+
+    soundfile.write(path, sound, AUDIO_RATE_HZ, subtype="PCM_16")
 
 
 def _encode_rate(name: str, items: Sequence[Any], repeats: int) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from multimodal_dql.errors import UsageError
+from multimodal_dql.errors import UnknownNameError, UsageError
 from multimodal_dql.terminal import announce, progress
 
-__all__ = ["encode_catalogue", "encoder_list", "timed", "write_json"]
+__all__ = ["encode_catalogue", "encode_file", "encoder_list", "timed", "write_json"]
 
 
 def encode_catalogue(catalogue: Any, encoders: list[str], strict: bool) -> Any:
@@ -17,15 +17,42 @@ def encode_catalogue(catalogue: Any, encoders: list[str], strict: bool) -> Any:
 
     with progress() as tick:
         encoded = features(catalogue, encoders, strict=strict, progress=tick)
+    _tell(encoded, len(encoded.catalogue.items), len(encoded.catalogue.variants))
+    return encoded
+
+
+def encode_file(catalogue: Path, encoders: list[str], strict: bool, engine: str) -> Any:
+    """Encode a catalogue of any size into the cache, here or on a Ray cluster, with a progress bar on a terminal."""
+    from contextlib import nullcontext
+
+    from multimodal_dql.encoding_stream import encode_file as encode
+
+    if engine not in _ENGINES:
+        raise UnknownNameError(kind="engine", kind_zh="执行引擎", name=engine, known=_ENGINES)
+    with _ray_engine() if engine == "ray" else nullcontext() as where, progress() as tick:
+        encoded = encode(catalogue, encoders, strict=strict, progress=tick, engine=where)
+    _tell(encoded, encoded.items, encoded.variants)
+    return encoded
+
+
+_ENGINES = ("local", "ray")
+
+
+def _ray_engine() -> Any:
+    from multimodal_dql.encoding_ray import RayEngine
+
+    return RayEngine()
+
+
+def _tell(encoded: Any, items: int, variants: int) -> None:
     announce(
-        f"{len(encoded.catalogue.items)} stories, {len(encoded.catalogue.variants)} variants: "
+        f"{items} stories, {variants} variants: "
         f"{encoded.encoded} embeddings made, {encoded.cached} from the cache, {encoded.seconds:.1f} s",
-        f"{len(encoded.catalogue.items)} 个条目，{len(encoded.catalogue.variants)} 个变体："
+        f"{items} 个条目，{variants} 个变体："
         f"新编码 {encoded.encoded} 个，缓存 {encoded.cached} 个，用时 {encoded.seconds:.1f} 秒",
     )
     for problem in encoded.skipped:
         announce(f"left out: {problem.text('en')}", f"已略过：{problem.text('zh')}")
-    return encoded
 
 
 def encoder_list(encoders: str) -> list[str]:

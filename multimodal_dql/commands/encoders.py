@@ -250,7 +250,7 @@ def _items(modality: Modality, catalogue: Path | None) -> list[Any]:
     """Decoded items of one modality, the first `_SAMPLES` that differ."""
     from multimodal_dql.datasets.catalogue import read_catalogue
     from multimodal_dql.datasets.demo import build_demo
-    from multimodal_dql.encoders.inputs import content_key, decoded_chunks
+    from multimodal_dql.encoders.inputs import content_key, decoded, source
     from multimodal_dql.errors import InputError
 
     read = read_catalogue(catalogue if catalogue is not None else build_demo())
@@ -262,8 +262,8 @@ def _items(modality: Modality, catalogue: Path | None) -> list[Any]:
             continue
         if key is not None and len(todo) < _SAMPLES:
             todo.setdefault(key, variant)
-    decoded = [item for chunk in decoded_chunks(modality, todo) for item in chunk.values()]
-    items = [item for item in decoded if not isinstance(item, InputError)]
+    sources = [given for variant in todo.values() if (given := source(variant, modality)) is not None]
+    items = [item for item in decoded(modality, sources) if not isinstance(item, InputError)]
     if len(items) < 2:
         raise UsageError(
             detail=f"{read.path} holds fewer than two items with {modality}; name another catalogue",

@@ -6,12 +6,13 @@ import gzip
 import io
 import os
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 
 from multimodal_dql.datasets._faults import shown
 from multimodal_dql.datasets._files import open_regular
 from multimodal_dql.datasets._refusals import Refusal
-from multimodal_dql.datasets._tables import Table, _cannot_open, _read_csv, _read_parquet
+from multimodal_dql.datasets._tables import WholeTable, _cannot_open, _read_csv, _read_parquet
 from multimodal_dql.errors import ABTestsError, CatalogueError
 
 __all__ = ["read_ab_table"]
@@ -21,8 +22,8 @@ _MAX_UNPACKED = 2 << 30  # a gzip file may unpack to a thousand times its size
 _READERS = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".pq": _read_parquet}
 
 
-def read_ab_table(path: Path) -> Table:
-    """Read `path` by its suffix. Raises `ABTestsError` for files that cannot be read as a whole."""
+def read_ab_table(path: Path) -> WholeTable:
+    """Read all of `path` by its suffix. Raises `ABTestsError` for files that cannot be read as a whole."""
     packed = path.suffix.lower() == ".gz"
     suffix = path.with_suffix("").suffix if packed else path.suffix
     reader = _READERS.get(suffix.lower())
@@ -30,7 +31,8 @@ def read_ab_table(path: Path) -> Table:
         fd, _ = open_regular(path, _MAX_BYTES)
     except Refusal as refusal:
         raise _refused(path, refusal) from None
-    with os.fdopen(fd, "rb") as file:
+    with ExitStack() as open_files:
+        file = open_files.enter_context(os.fdopen(fd, "rb"))
         if reader is None or (packed and reader is _read_parquet):
             name = shown("".join(path.suffixes[-2:]) if packed else path.suffix)
             raise ABTestsError(
@@ -39,7 +41,7 @@ def read_ab_table(path: Path) -> Table:
                 detail_zh=f"不支持扩展名 “{name}”；请存为 .csv、.csv.gz 或 .parquet",
             )
         try:
-            return reader(path, _unpacked(path, file) if packed else file)
+            return WholeTable.of(reader(path, _unpacked(path, file) if packed else file, open_files))
         except CatalogueError as error:  # raised by the readers that catalogues share
             raise ABTestsError(**error.fields) from None
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from multimodal_dql.datasets._faults import row_fault, shown
 from multimodal_dql.datasets._rows import _count, _text
-from multimodal_dql.datasets._tables import Table
+from multimodal_dql.datasets._tables import WholeTable
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, created_of, in_risk_window, is_upworthy
 from multimodal_dql.errors import ABTestsError, ABTestsInvalid, Problem, RowFault
 
@@ -54,7 +54,7 @@ def normalised_headline(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def arm_rows(path: Path, table: Table) -> list[ArmRow]:
+def arm_rows(path: Path, table: WholeTable) -> list[ArmRow]:
     """The rows of `table`, validated.
 
     Raises:
@@ -116,7 +116,7 @@ def _arm_row(found: Mapping[str, Any], values: Mapping[str, Any], line: int, *, 
     )
 
 
-def _check_columns(path: Path, table: Table, columns: Mapping[str, str]) -> None:
+def _check_columns(path: Path, table: WholeTable, columns: Mapping[str, str]) -> None:
     if not table.rows and not table.problems:
         raise ABTestsError(
             path=path,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["UnknownEncodingError", "decode_text"]
+__all__ = ["UnknownEncodingError", "decode_text", "not_utf8"]
 
 # Characters seen most in everyday Chinese, headlines included. Order does not matter; the size does (see
 # above).
@@ -42,8 +42,7 @@ class UnknownEncodingError(ValueError):
 
 def decode_text(data: bytes, *, gb18030: bool) -> str:
     """Decode `data` strictly; GB18030 is tried only if `gb18030`. Raises `UnknownEncodingError`."""
-    # Without a mark UTF-16 shows in the header: every second byte is zero. Captions may hold a stray one.
-    if data.startswith(_UTF16_MARKS) or data[:16].count(0) >= 4:
+    if not_utf8(data):
         raise UnknownEncodingError("is UTF-16 or binary", "是 UTF-16 或二进制文件")
     try:
         return data.decode("utf-8-sig")
@@ -62,6 +61,12 @@ def decode_text(data: bytes, *, gb18030: bool) -> str:
         f"is not {wanted} text (byte 0x{byte:02X} in line {line})",
         f"不是 {wanted_zh} 文本（第 {line} 行，字节 0x{byte:02X}）",
     )
+
+
+def not_utf8(data: bytes) -> bool:
+    """Whether the first bytes are of UTF-16 or of no text."""
+    # Without a mark UTF-16 shows in the header: every second byte is zero. Captions may hold a stray one.
+    return data.startswith(_UTF16_MARKS) or data[:16].count(0) >= 4
 
 
 def looks_chinese(text: str) -> bool:

@@ -33,6 +33,8 @@ def _text(value: Any) -> str | None:
     """Text as it is; numbers as their shortest digits, so that 7 and 7.0 in one column are both '7'; None
     if empty.
     """
+    if type(value) is str and value.isascii():  # nearly all of them
+        return value or None
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
@@ -67,7 +69,7 @@ def _path(value: Any) -> str | None:
 
 
 def _no_control(text: str) -> str:
-    if found := _CONTROL.search(text):
+    if not text.isprintable() and (found := _CONTROL.search(text)):
         raise _wrong("control", char=f"U+{ord(found.group()):04X}")
     return text
 

@@ -1,53 +1,76 @@
-"""Rows of a JSONL, CSV or Parquet file as dictionaries, with the line each came from; nothing is
-interpreted yet.
+"""Rows of a JSONL, CSV or Parquet file as dictionaries, one after the other, with the line each came from;
+nothing is interpreted yet.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from multimodal_dql.datasets._charset import UnknownEncodingError, decode_text
+from multimodal_dql.datasets._charset import UnknownEncodingError, decode_text, not_utf8
 from multimodal_dql.datasets._faults import row_fault, shown
 from multimodal_dql.datasets._files import open_regular
 from multimodal_dql.datasets._refusals import Refusal, refusal_error
 from multimodal_dql.errors import CatalogueError, Problem
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Table", "WholeTable", "open_table"]
 
 _MAX_BYTES = 4 << 30
 _MAX_CELL = 10_000_000  # characters
+_BLOCK_BYTES = 1 << 20
+_PARQUET_ROWS = 4096
+"""Rows of a Parquet file that are in memory at once."""
 _SEPARATORS = (",", "\t", ";")
 
 
 @dataclass
 class Table:
-    """A file as read.
+    """An open file.
 
     Attributes:
-        rows: (line, values) of each row; Parquet rows count from 1.
-        columns: names in order; for JSONL those of the rows in order of appearance.
+        rows: (line, values) of each row, read as they are asked for, once; Parquet rows count from 1.
+        columns: names in order; for JSONL those of the rows so far in order of appearance.
         unit: ``line`` or ``row``, what the numbers of `rows` count.
-        problems: rows that could not be taken apart.
+        problems: rows so far that could not be taken apart.
+        columns_first: whether `columns` are complete before the first row.
 
     """
 
-    rows: list[tuple[int, dict[str, Any]]]
-    columns: list[str]
+    rows: Iterable[tuple[int, dict[str, Any]]] = ()
+    columns: list[str] = field(default_factory=list)
     unit: str = "line"
     problems: list[Problem] = field(default_factory=list)
+    columns_first: bool = True
 
 
-def read_table(path: Path) -> Table:
-    """Read `path` by its suffix. Raises `CatalogueError` for files that cannot be read as a whole."""
-    readers = {
+@dataclass
+class WholeTable(Table):
+    """A table with all of its rows in memory."""
+
+    rows: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, table: Table) -> WholeTable:
+        """What is left of `table`."""
+        rows = list(table.rows)
+        return cls(rows, table.columns, table.unit, table.problems)
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[Table]:
+    """The table in `path`, by its suffix. Raises `CatalogueError`, also between rows, for files that cannot be
+    read as a whole.
+    """
+    readers: dict[str, Callable[[Path, io.BufferedReader, ExitStack], Table]] = {
         ".jsonl": _read_jsonl,
         ".ndjson": _read_jsonl,
         ".csv": _read_csv,
@@ -60,14 +83,15 @@ def read_table(path: Path) -> Table:
         fd, _ = open_regular(path, _MAX_BYTES)
     except Refusal as refusal:
         raise _cannot_open(path, refusal) from None
-    with os.fdopen(fd, "rb") as file:
+    with ExitStack() as open_files:
+        file = open_files.enter_context(os.fdopen(fd, "rb"))
         if reader is None:
             raise CatalogueError(
                 path=path,
                 detail=f"'{shown(path.suffix)}' files are not read; save it as .csv, .jsonl or .parquet",
                 detail_zh=f"不支持扩展名 “{shown(path.suffix)}”；请存为 .csv、.jsonl 或 .parquet",
             )
-        return reader(path, file)
+        yield reader(path, file, open_files)
 
 
 def _cannot_open(path: Path, refusal: Refusal) -> CatalogueError:
@@ -97,9 +121,14 @@ def _cannot_open(path: Path, refusal: Refusal) -> CatalogueError:
     return CatalogueError(path=path, detail=told.fields["detail"], detail_zh=told.fields["detail_zh"])
 
 
-def _text(path: Path, data: bytes, *, gb18030: bool) -> str:
+def _text(path: Path, file: io.BufferedReader, *, gb18030: bool, newline: str) -> io.TextIOBase:
+    """The text in `file`. UTF-8 is read as it is asked for; anything else is looked at as a whole."""
+    if _is_utf8(file):
+        file.seek(0)
+        return io.TextIOWrapper(file, encoding="utf-8-sig", newline=newline)
+    file.seek(0)
     try:
-        return decode_text(data, gb18030=gb18030)
+        return io.StringIO(decode_text(file.read(), gb18030=gb18030), newline=newline)
     except UnknownEncodingError as error:
         raise CatalogueError(
             path=path,
@@ -108,10 +137,31 @@ def _text(path: Path, data: bytes, *, gb18030: bool) -> str:
         ) from None
 
 
-def _read_jsonl(path: Path, file: io.BufferedReader) -> Table:
-    table = Table([], [])
-    text = _text(path, file.read(), gb18030=False)
-    for line, part in enumerate(text.split("\n"), start=1):
+def _is_utf8(file: io.BufferedReader) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    block = file.read(_BLOCK_BYTES)
+    if not_utf8(block):
+        return False
+    try:
+        while block:
+            decoder.decode(block)
+            block = file.read(_BLOCK_BYTES)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read_jsonl(path: Path, file: io.BufferedReader, open_files: ExitStack) -> Table:
+    table = Table(columns_first=False)
+    text = open_files.enter_context(_text(path, file, gb18030=False, newline="\n"))
+    table.rows = _jsonl_rows(path, text, table)
+    return table
+
+
+def _jsonl_rows(path: Path, text: io.TextIOBase, table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
+    columns: dict[str, None] = {}
+    for line, part in enumerate(text, start=1):
         if not part.strip():
             continue
         twice: list[str] = []
@@ -122,7 +172,7 @@ def _read_jsonl(path: Path, file: io.BufferedReader) -> Table:
             return dict(pairs)
 
         try:
-            row = json.loads(part, object_pairs_hook=unique)
+            row = json.loads(part.removesuffix("\n"), object_pairs_hook=unique)
             reason = "" if isinstance(row, dict) else f"it is a {type(row).__name__}"
         except (ValueError, RecursionError) as error:
             row, reason = None, str(error) or type(error).__name__
@@ -133,38 +183,64 @@ def _read_jsonl(path: Path, file: io.BufferedReader) -> Table:
         for name in twice:
             where = f"{path.name}, line {line}, {shown(name)}"
             table.problems.append(Problem(where, row_fault("twice_in_row")))
-        table.rows.append((line, row))
-    table.columns = list(dict.fromkeys(name for _, row in table.rows for name in row))
+        if not row.keys() <= columns.keys():
+            columns.update(dict.fromkeys(row))
+            table.columns = list(columns)
+        yield line, row
+
+
+def _read_csv(path: Path, file: io.BufferedReader, open_files: ExitStack) -> Table:
+    text = open_files.enter_context(_text(path, file, gb18030=True, newline=""))
+    table = Table()
+    with _long_cells():
+        separator = _separator(text)
+        text.seek(0)
+        lines = _csv_rows(text, separator)
+        try:
+            _, header = next(lines, (0, []))
+        except _CsvError as error:
+            table.problems.append(_not_csv(path, error))
+            return table
+    table.columns = _header(path, header)
+    table.rows = _split_csv(path, lines, table)
     return table
 
 
-def _read_csv(path: Path, file: io.BufferedReader) -> Table:
-    text = _text(path, file.read(), gb18030=True)
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Lets the csv module read cells of up to `_MAX_CELL`; its limit is one for the whole process."""
     known = csv.field_size_limit(_MAX_CELL)
     try:
-        return _split_csv(path, text)
+        yield
     finally:
         csv.field_size_limit(known)
 
 
-def _split_csv(path: Path, text: str) -> Table:
-    lines = _csv_rows(text, _separator(text))
-    table = Table([], [])
-    try:
-        _, header = next(lines, (0, []))
-        table.columns = _header(path, header)
-        for line, cells in lines:
-            extra = cells[len(table.columns) :]
-            if len(cells) < len(table.columns) or any(extra):
-                fault = row_fault("field_count", have=len(cells), want=len(table.columns))
-                table.problems.append(Problem(f"{path.name}, line {line}", fault))
-                continue
-            pairs = zip(table.columns, cells, strict=False)
-            table.rows.append((line, {name: cell for name, cell in pairs if name}))
-    except _CsvError as error:
-        fault = row_fault("not_csv", reason=shown(error, 100))
-        table.problems.append(Problem(f"{path.name}, line {error.line}", fault))
-    return table
+def _split_csv(
+    path: Path, lines: Iterator[tuple[int, list[str]]], table: Table
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    while True:
+        known = csv.field_size_limit(_MAX_CELL)  # as `_long_cells`, which takes longer than the row itself
+        try:
+            line, cells = next(lines)
+        except StopIteration:
+            return
+        except _CsvError as error:
+            table.problems.append(_not_csv(path, error))
+            return
+        finally:
+            csv.field_size_limit(known)
+        extra = cells[len(table.columns) :]
+        if len(cells) < len(table.columns) or any(extra):
+            fault = row_fault("field_count", have=len(cells), want=len(table.columns))
+            table.problems.append(Problem(f"{path.name}, line {line}", fault))
+            continue
+        pairs = zip(table.columns, cells, strict=False)
+        yield line, {name: cell for name, cell in pairs if name}
+
+
+def _not_csv(path: Path, error: _CsvError) -> Problem:
+    return Problem(f"{path.name}, line {error.line}", row_fault("not_csv", reason=shown(error, 100)))
 
 
 class _CsvError(ValueError):
@@ -173,9 +249,9 @@ class _CsvError(ValueError):
         self.line = line
 
 
-def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(text: io.TextIOBase, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, each with the line it starts on (a quoted cell may span lines)."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(text, delimiter=separator, strict=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -188,10 +264,11 @@ def _csv_rows(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
             yield line, cells
 
 
-def _separator(text: str) -> str:
+def _separator(text: io.TextIOBase) -> str:
     """The separator that finds most of the known columns in the header, then most columns at all."""
 
     def found(separator: str) -> tuple[int, int]:
+        text.seek(0)
         try:
             _, cells = next(_csv_rows(text, separator), (0, []))
         except _CsvError:
@@ -219,21 +296,39 @@ def _refuse_twice(path: Path, columns: list[str]) -> None:
         )
 
 
-def _read_parquet(path: Path, file: io.BufferedReader) -> Table:
-    import pyarrow
+def _read_parquet(path: Path, file: io.BufferedReader, open_files: ExitStack) -> Table:
     import pyarrow.parquet
 
+    with _parquet_faults(path):
+        parquet = open_files.enter_context(pyarrow.parquet.ParquetFile(file, pre_buffer=False))
+        columns = [str(name) for name in parquet.schema_arrow.names]
+    _refuse_twice(path, columns)
+    return Table(_parquet_rows(path, parquet), columns, unit="row")
+
+
+def _parquet_rows(path: Path, parquet: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    line = 0
+    batches = parquet.iter_batches(batch_size=_PARQUET_ROWS)
+    while True:
+        with _parquet_faults(path):
+            batch = next(batches, None)
+            rows = [] if batch is None else batch.to_pylist()
+        if batch is None:
+            return
+        for row in rows:
+            line += 1
+            yield line, row
+
+
+@contextmanager
+def _parquet_faults(path: Path) -> Iterator[None]:
+    import pyarrow
+
     try:
-        with pyarrow.parquet.ParquetFile(file) as parquet:
-            columns = [str(name) for name in parquet.schema_arrow.names]
-            _refuse_twice(path, columns)
-            rows: list[tuple[int, dict[str, Any]]] = []
-            for batch in parquet.iter_batches():
-                rows.extend(enumerate(batch.to_pylist(), start=len(rows) + 1))
+        yield
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise CatalogueError(
             path=path,
             detail=f"is not a Parquet file that can be read ({shown(error, 100)}); write it again",
             detail_zh=f"不是可读取的 Parquet 文件（{shown(error, 100)}）；请重新写出",
         ) from None
-    return Table(rows, columns, unit="row")

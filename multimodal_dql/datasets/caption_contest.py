@@ -30,7 +30,7 @@ from multimodal_dql.datasets._ab_read import read_ab_table
 from multimodal_dql.datasets._ab_rows import ArmRow
 from multimodal_dql.datasets._faults import row_fault, shown
 from multimodal_dql.datasets._rows import _count
-from multimodal_dql.datasets._tables import Table
+from multimodal_dql.datasets._tables import WholeTable
 from multimodal_dql.datasets.ab_tests import ABTests, Replicates
 from multimodal_dql.errors import ABTestsError, ABTestsInvalid, Problem
 
@@ -169,7 +169,7 @@ def point_overdispersion(votes: NDArray[np.int64]) -> float:
     return max(1.0, float((n * variance).sum()) / scatter) if scatter > 0 else 1.0
 
 
-def _tables(path: Path) -> Iterator[tuple[str | None, Table]]:
+def _tables(path: Path) -> Iterator[tuple[str | None, WholeTable]]:
     """Tables to read, each with the name of its file where the name says what the rows do not."""
     if path.is_file():
         joined, summaries = [path], list[Path]()
@@ -193,7 +193,7 @@ def _tables(path: Path) -> Iterator[tuple[str | None, Table]]:
         yield file.name.split(".csv")[0], table
 
 
-def _check(path: Path, table: Table, wanted: tuple[str, ...]) -> None:
+def _check(path: Path, table: WholeTable, wanted: tuple[str, ...]) -> None:
     missing = [name for name in wanted if name not in table.columns]
     if missing:
         have = shown(", ".join(name for name in table.columns if name), 200)
@@ -205,7 +205,7 @@ def _check(path: Path, table: Table, wanted: tuple[str, ...]) -> None:
 
 
 def _row(
-    file: str | None, table: Table, line: int, values: Mapping[str, Any], problems: list[Problem]
+    file: str | None, table: WholeTable, line: int, values: Mapping[str, Any], problems: list[Problem]
 ) -> tuple[ArmRow, tuple[int, int, int]] | None:
     """A row as an arm, with its votes; None, and a problem more, if it is wrong."""
     name = file or str(values["file"])

@@ -12,25 +12,27 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.datasets._faults import row_fault, shown
 from multimodal_dql.datasets._rows import COLUMNS, Row, read_row
-from multimodal_dql.datasets._tables import Table, read_table
-from multimodal_dql.errors import CatalogueError, CatalogueInvalid, Problem
+from multimodal_dql.datasets._tables import Table, open_table
+from multimodal_dql.errors import CatalogueError, CatalogueInvalid, Problem, RowFault
 
-__all__ = ["Catalogue", "Item", "Variant", "read_catalogue"]
+__all__ = ["Catalogue", "Item", "Variant", "checked_rows", "read_catalogue"]
 
 _MEDIA = ("image", "caption", "audio")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Variant:
     """One way to show an item.
 
@@ -130,35 +132,68 @@ def read_catalogue(path: str | Path) -> Catalogue:
     `Catalogue.problems`.
     """
     path = Path(path)
-    table = read_table(path)
-    _check_columns(path, table)
-    problems = list(table.problems)
+    problems: list[Problem] = []
     first_lines: dict[tuple[str, str], int] = {}
     items: dict[str, list[Variant]] = {}
-    for line, values in table.rows:
-        row, extra, faults = read_row(values)
-        if row is not None:
-            key = (row.item_id, row.variant_id)
-            if key in first_lines:
-                told = {"item": shown(key[0]), "variant": shown(key[1])}
-                fault = row_fault("duplicate", **told, row=table.unit, line=first_lines[key])
-                faults.append(("variant_id", fault))
-            else:
-                first_lines[key] = line
-                items.setdefault(row.item_id, []).append(_variant(row, extra, line, path.parent))
-        ids = [
-            str(values[name]) if values.get(name) is not None else None for name in ("item_id", "variant_id")
-        ]
-        problems += [
-            Problem(f"{path.name}, {table.unit} {line}, {name}", fault, "error", *ids)
-            for name, fault in faults
-        ]
+    with checked_rows(path) as (table, rows):
+        for line, values, variant, faults in rows:
+            if variant is not None:
+                key = (variant.item_id, variant.variant_id)
+                if key in first_lines:
+                    told = {"item": shown(key[0]), "variant": shown(key[1])}
+                    fault = row_fault("duplicate", **told, row=table.unit, line=first_lines[key])
+                    faults.append(("variant_id", fault))
+                else:
+                    first_lines[key] = line
+                    items.setdefault(variant.item_id, []).append(variant)
+            ids = [
+                str(values[name]) if values.get(name) is not None else None
+                for name in ("item_id", "variant_id")
+            ]
+            problems += [
+                Problem(f"{path.name}, {table.unit} {line}, {name}", fault, "error", *ids)
+                for name, fault in faults
+            ]
+    problems = table.problems + problems
     if problems:
         raise CatalogueInvalid(path=path, problems=sorted(problems, key=_line_of))
     catalogue = Catalogue(path, tuple(Item(name, tuple(variants)) for name, variants in items.items()))
     _check_choice(catalogue)
     warnings = (*_near_columns(path, table.columns), *_single(catalogue))
     return Catalogue(path, catalogue.items, warnings)
+
+
+CheckedRow = tuple[int, dict[str, Any], Variant | None, list[tuple[str, RowFault]]]
+"""Line, values as read, the variant if nothing is wrong with it, what is wrong as (field, fault)."""
+
+
+@contextmanager
+def checked_rows(path: Path) -> Iterator[tuple[Table, Iterator[CheckedRow]]]:
+    """The rows of a catalogue, each validated by itself, one in memory at a time; ids may still repeat.
+
+    Raises `CatalogueError`, also between rows, for a file that cannot be read or lacks a column.
+    """
+    with open_table(path) as table:
+        yield table, _checked_rows(path, table)
+
+
+def _checked_rows(path: Path, table: Table) -> Iterator[CheckedRow]:
+    any_row, folder = False, path.parent
+    for line, values in table.rows:
+        if not any_row and table.columns_first:
+            _check_columns(path, table.columns)
+        any_row = True
+        row, extra, faults = read_row(values)
+        variant = None if row is None else _variant(row, extra, line, folder)
+        yield line, values, variant, faults
+    if any_row and not table.columns_first:
+        _check_columns(path, table.columns)
+    if not any_row and not table.problems:
+        raise CatalogueError(
+            path=path,
+            detail="there are no rows; write one row a variant: item_id, variant_id, caption, image, audio",
+            detail_zh="没有任何数据行；每个变体写一行：item_id、variant_id、caption、image、audio",
+        )
 
 
 def _variant(row: Row, extra: dict[str, str], line: int, folder: Path) -> Variant:
@@ -181,32 +216,24 @@ def _line_of(problem: Problem) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _check_columns(path: Path, table: Table) -> None:
-    """Refuse a table without rows or without the columns that every row needs, once and not for each row."""
-    if not table.rows and not table.problems:
-        raise CatalogueError(
-            path=path,
-            detail="there are no rows; write one row a variant: item_id, variant_id, caption, image, audio",
-            detail_zh="没有任何数据行；每个变体写一行：item_id、variant_id、caption、image、audio",
-        )
-    if not table.rows:
-        return
-    missing = [name for name in ("item_id", "variant_id") if name not in table.columns]
+def _check_columns(path: Path, columns: list[str]) -> None:
+    """Refuse a table without the columns that every row needs, once and not for each row."""
+    missing = [name for name in ("item_id", "variant_id") if name not in columns]
     if missing:
-        hints = [(name, _near(name, table.columns)) for name in missing]
+        hints = [(name, _near(name, columns)) for name in missing]
         en = [
             f"'{name}'" + (f" (did you mean '{shown(near)}'? rename it)" if near else "")
             for name, near in hints
         ]
         zh = [f"“{name}”" + (f"（是否即 “{shown(near)}”？请改名）" if near else "") for name, near in hints]
-        have = shown(", ".join(name for name in table.columns if name), 200)
+        have = shown(", ".join(name for name in columns if name), 200)
         raise CatalogueError(
             path=path,
             detail=f"there is no column {' and no column '.join(en)}; the columns are: {have}",
             detail_zh=f"缺少列 {'和'.join(zh)}；现有的列：{have}",
         )
-    if not set(_MEDIA) & set(table.columns):
-        near = [(name, found) for name in _MEDIA if (found := _near(name, table.columns))]
+    if not set(_MEDIA) & set(columns):
+        near = [(name, found) for name in _MEDIA if (found := _near(name, columns))]
         hint = f" (did you mean '{near[0][0]}' by '{shown(near[0][1])}'?)" if near else ""
         hint_zh = f"（“{shown(near[0][1])}” 是否即 “{near[0][0]}”？）" if near else ""
         raise CatalogueError(

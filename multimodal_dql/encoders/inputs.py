@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from itertools import islice
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,9 @@ from multimodal_dql.datasets.media import MediaLoader, media_digest
 from multimodal_dql.encoders.base import Encoder, Modality
 from multimodal_dql.errors import EncoderError, InputError
 
-__all__ = ["checked_encode", "content_key", "decoded_chunks"]
+__all__ = ["checked_encode", "content_key", "decoded", "source"]
 
-_CHUNK = {"text": 256, "image": 16, "audio": 16}
-"""Items encoded and stored at once: what an interrupted run loses at most."""
+_DECODERS = 4
 
 
 def checked_encode(encoder: Encoder, items: list[Any]) -> NDArray[np.float32]:
@@ -61,20 +61,25 @@ def content_key(variant: Variant, modality: Modality) -> bytes | None:
     return None if path is None else bytes.fromhex(media_digest(path))
 
 
-def decoded_chunks(modality: Modality, todo: Mapping[bytes, Variant]) -> Iterator[dict[bytes, Any]]:
-    """Chunks of key -> decoded input (or the `MediaError` it gave), files decoded ahead of the encoders."""
+def source(variant: Variant, modality: Modality) -> str | Path | None:
+    """What an encoder of `modality` reads of `variant`: its text, or the path of its file."""
+    return {"text": variant.caption, "image": variant.image, "audio": variant.audio}[modality]
+
+
+def decoded(
+    modality: Modality, sources: Iterable[str | Path], loader: MediaLoader | None = None
+) -> Iterator[Any]:
+    """Inputs of encoders, or the `MediaError` that a file gave, in order; by `loader` if there is one.
+
+    Files are decoded while the caller works on those before them, by at most `_DECODERS` processes: an encoder
+    computes on one thread, and what that cannot keep up with need not be decoded sooner.
+    """
     if modality == "text":
-        yield from _chunks(((key, variant.caption) for key, variant in todo.items()), _CHUNK["text"])
-    elif modality == "image":
-        files = {key: variant.image for key, variant in todo.items() if variant.image is not None}
-        with MediaLoader() as loader:
-            yield from _chunks(zip(files, loader.images(files.values()), strict=True), _CHUNK["image"])
-    else:
-        files = {key: variant.audio for key, variant in todo.items() if variant.audio is not None}
-        with MediaLoader() as loader:
-            yield from _chunks(zip(files, loader.audios(files.values()), strict=True), _CHUNK["audio"])
-
-
-def _chunks(pairs: Iterator[tuple[bytes, Any]], size: int) -> Iterator[dict[bytes, Any]]:
-    while chunk := dict(islice(pairs, size)):
-        yield chunk
+        yield from sources
+        return
+    if loader is not None:
+        yield from (loader.images if modality == "image" else loader.audios)(sources)
+        return
+    cores = len(os.sched_getaffinity(0))
+    with MediaLoader(workers=max(1, min(_DECODERS, cores - 1))) as own:
+        yield from decoded(modality, sources, own)

@@ -1,14 +1,15 @@
 """A store of embeddings: memory-mapped, append-only, checked row by row, safe under several processes.
 
-One folder for each encoder fingerprint holds three files::
+One folder for each encoder fingerprint holds four files::
 
     rows.f32   float32 rows of `dim` numbers, one after the other
     index.bin  one record for each row, in the same order: 32 bytes key, 16 bytes checksum of key and row
+    count.bin  how many of these are valid (8 bytes), and a checksum of that (8 bytes)
     about.json name, dimension and fingerprint, for people
 
-A writer locks the folder, cuts off what a crashed writer left half done, appends rows and then their
-records. A reader takes no lock: a row counts once its record is whole and its checksum fits, so that damage
-of any kind makes rows missing, never wrong.
+A writer locks the folder, cuts off what a killed writer left half done, appends rows, then their records, then
+writes the count: of what is appended together a reader sees all or nothing. A reader takes no lock: a row counts
+once the count covers it and its checksum fits, so that damage of any kind makes rows missing, never wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ __all__ = ["KEY_BYTES", "StoreInfo", "VectorStore", "clear_stores", "store_infos
 
 KEY_BYTES = 32
 _CHECK_BYTES = 16
-_RECORD = np.dtype([("key", np.uint8, (KEY_BYTES,)), ("check", np.uint8, (_CHECK_BYTES,))])
+_RECORD_BYTES = KEY_BYTES + _CHECK_BYTES
+_RECORDS_AT_ONCE = 16_384
 _FLOAT_BYTES = 4
 
 
@@ -65,64 +68,86 @@ class VectorStore:
         self._info = info
         self._rows = self.folder / "rows.f32"
         self._index = self.folder / "index.bin"
+        self._count = self.folder / "count.bin"
+        self._places = PlacesByKey()
 
     def read(self, keys: Collection[bytes]) -> dict[bytes, NDArray[np.float32]]:
         """Key -> vector (dim,) for those of `keys` that are here and whole; of two whole rows the newer one.
 
         The vectors are views of the memory-mapped file: nothing is loaded before it is used.
         """
-        rows, index = self._mapped()
-        wanted = set(keys)
-        places: dict[bytes, list[int]] = {}
-        for place, key in enumerate(_record_keys(index)):
-            if key in wanted:
-                places.setdefault(key, []).append(place)
         found: dict[bytes, NDArray[np.float32]] = {}
-        for key, candidates in places.items():
-            for place in reversed(candidates):
-                if _checksum(key, rows[place]) == index["check"][place].tobytes():
-                    found[key] = rows[place]
-                    break
+        with self._opened() as (rows, index, n):
+            if n == 0:  # an empty file cannot be mapped
+                return found
+            mapped = np.memmap(self._rows, np.float32, "r", shape=(n, self.dim))
+            for key, place in self._whole_places(keys, rows, index):
+                found[key] = mapped[place]
         return found
 
+    def holds(self, keys: Collection[bytes]) -> set[bytes]:
+        """Those of `keys` that are here and whole. Unlike `read` it maps nothing, so its memory does not grow."""
+        with self._opened() as (rows, index, n):
+            return {key for key, _ in self._whole_places(keys, rows, index)} if n else set()
+
     def append(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Adds key -> vector (dim,); durable when this returns."""
+        """Adds key -> vector (dim,), all or nothing; durable when this returns.
+
+        What another process has added meanwhile is not added again.
+        """
         if not vectors:
             return
-        block = np.stack([np.ascontiguousarray(vector, np.float32) for vector in vectors.values()])
-        records = np.empty(len(block), _RECORD)
-        for record, key, row in zip(records, vectors, block, strict=True):
-            record["key"] = np.frombuffer(key, np.uint8)
-            record["check"] = np.frombuffer(_checksum(key, row), np.uint8)
         with self._locked():
-            with self._rows.open("ab") as rows, self._index.open("ab") as index:
-                whole = min(rows.tell() // (_FLOAT_BYTES * self.dim), index.tell() // _RECORD.itemsize)
-                _cut(rows.fileno(), whole * _FLOAT_BYTES * self.dim)
-                _cut(index.fileno(), whole * _RECORD.itemsize)
-                rows.write(block.tobytes())
-                rows.flush()
-                os.fsync(rows.fileno())
-                index.write(records.tobytes())
-                index.flush()
-                os.fsync(index.fileno())
+            here = self.holds(vectors)
+            fresh = {key: np.asarray(row, np.float32) for key, row in vectors.items() if key not in here}
+            if not fresh:
+                return
+            block = np.stack(list(fresh.values()))
+            records = b"".join(key + _checksum(key, row) for key, row in zip(fresh, block, strict=True))
+            n = self._whole()
+            _write_at(self._rows, n * _FLOAT_BYTES * self.dim, block.tobytes())
+            _write_at(self._index, n * _RECORD_BYTES, records)
+            _write_at(self._count, 0, _counted(n + len(block)))
             about = self.folder / "about.json"
             if not about.exists():
                 facts = {"encoder": self._info.name, "fingerprint": self._info.fingerprint, "dim": self.dim}
                 with atomic_write(about) as out:
                     out.write(json.dumps(facts, ensure_ascii=False).encode())
 
-    def _mapped(self) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-        """Rows (n, dim) and records (n,), for as many as both files hold in full."""
+    def _whole(self) -> int:
+        """Rows that both files hold in full and that the count covers."""
         try:
             index_bytes, row_bytes = self._index.stat().st_size, self._rows.stat().st_size
         except FileNotFoundError:
-            index_bytes = row_bytes = 0
-        n = min(index_bytes // _RECORD.itemsize, row_bytes // (_FLOAT_BYTES * self.dim))
-        if n == 0:  # an empty file cannot be mapped
-            return np.empty((0, self.dim), np.float32), np.empty(0, _RECORD)
-        rows = np.memmap(self._rows, np.float32, "r", shape=(n, self.dim))
-        index: NDArray[np.void] = np.memmap(self._index, _RECORD, "r", shape=(n,))
-        return rows, index
+            return 0
+        n = min(index_bytes // _RECORD_BYTES, row_bytes // (_FLOAT_BYTES * self.dim))
+        try:
+            counted = self._count.read_bytes()
+        except FileNotFoundError:
+            return n
+        valid = int.from_bytes(counted[:8], "little")
+        return min(n, valid) if counted == _counted(valid) else n  # a damaged count counts for nothing
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[int, int, int]]:
+        """Descriptors of rows and index, and how many rows are valid; `_places` knows all of these."""
+        n = self._whole()
+        if n == 0:
+            yield -1, -1, 0
+            return
+        with self._rows.open("rb") as rows, self._index.open("rb") as index:
+            self._places.follow(index.fileno(), n)
+            yield rows.fileno(), index.fileno(), n
+
+    def _whole_places(self, keys: Collection[bytes], rows: int, index: int) -> Iterator[tuple[bytes, int]]:
+        """Those of `keys` that have a whole row, and the number of the newest."""
+        width = _FLOAT_BYTES * self.dim
+        for key, places in self._places.of(keys):
+            for place in places:
+                record = os.pread(index, _RECORD_BYTES, place * _RECORD_BYTES)
+                if record == key + _hash(key + os.pread(rows, width, place * width)):
+                    yield key, place
+                    break
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -140,7 +165,7 @@ def store_infos(root: Path) -> list[StoreInfo]:
         try:
             facts = json.loads(about.read_text("utf-8"))
             encoder, fingerprint, dim = str(facts["encoder"]), str(facts["fingerprint"]), int(facts["dim"])
-            rows = (about.parent / "index.bin").stat().st_size // _RECORD.itemsize
+            rows = (about.parent / "index.bin").stat().st_size // _RECORD_BYTES
             size = sum(file.stat().st_size for file in about.parent.iterdir())
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a folder half written or half deleted
@@ -157,17 +182,79 @@ def clear_stores(root: Path) -> int:
     return freed
 
 
-def _record_keys(index: NDArray[np.void]) -> Iterator[bytes]:
-    block = 65_536
-    for start in range(0, len(index), block):
-        keys = np.ascontiguousarray(index["key"][start : start + block]).tobytes()
-        yield from (keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES))
+class PlacesByKey:
+    """Key -> places in the index, newest first, in 16 bytes a row: only the first 8 bytes of a key are kept, so the
+    caller compares the rest.
+    """
+
+    def __init__(self) -> None:
+        self._forget(None)
+
+    def _forget(self, file: tuple[int, int] | None) -> None:
+        self._file, self._known = file, 0
+        self._starts, self._sorted = np.empty(0, np.uint64), np.empty(0, np.int64)
+        self._recent: dict[int, list[int]] = {}
+
+    def follow(self, index: int, n: int) -> None:
+        """Takes in the records up to the `n`-th of the file behind the descriptor `index`."""
+        status = os.fstat(index)
+        if (status.st_dev, status.st_ino) != self._file or n < self._known:
+            self._forget((status.st_dev, status.st_ino))
+        while self._known < n:
+            many = min(n - self._known, _RECORDS_AT_ONCE)
+            block = os.pread(index, many * _RECORD_BYTES, self._known * _RECORD_BYTES)
+            many = len(block) // _RECORD_BYTES
+            if many == 0:  # cut short at this moment: what is missing is made again
+                return
+            starts = np.frombuffer(block, np.uint8, many * _RECORD_BYTES).reshape(many, _RECORD_BYTES)
+            prefixes = np.ascontiguousarray(starts[:, :8]).view("<u8").ravel()
+            for place, prefix in enumerate(prefixes.tolist(), self._known):
+                self._recent.setdefault(prefix, []).append(place)
+            self._known += many
+            if self._known - len(self._sorted) > max(_RECORDS_AT_ONCE, len(self._sorted) // 32):
+                self._merge()
+
+    def of(self, keys: Collection[bytes]) -> Iterator[tuple[bytes, list[int]]]:
+        """Those of `keys` that may be here, with the places that begin as they do, newest first."""
+        prefixes = np.frombuffer(b"".join(key[:8] for key in keys), "<u8")
+        low = np.searchsorted(self._starts, prefixes, "left").tolist()
+        high = np.searchsorted(self._starts, prefixes, "right").tolist()
+        for key, prefix, first, end in zip(keys, prefixes.tolist(), low, high, strict=True):
+            places = [*self._sorted[first:end].tolist(), *self._recent.get(prefix, ())]
+            if places:
+                yield key, places[::-1]
+
+    def _merge(self) -> None:
+        recent = [(prefix, place) for prefix, places in self._recent.items() for place in places]
+        starts = np.concatenate([self._starts, np.array([prefix for prefix, _ in recent], np.uint64)])
+        places = np.concatenate([self._sorted, np.array([place for _, place in recent], np.int64)])
+        order = np.argsort(starts, kind="stable")
+        self._starts, self._sorted, self._recent = starts[order], places[order], {}
 
 
 def _checksum(key: bytes, row: NDArray[np.float32]) -> bytes:
-    return hashlib.blake2b(key + row.tobytes(), digest_size=_CHECK_BYTES).digest()
+    return _hash(key + row.tobytes())
 
 
-def _cut(descriptor: int, size: int) -> None:
-    if os.fstat(descriptor).st_size != size:
-        os.ftruncate(descriptor, size)
+def _hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest()
+
+
+def _counted(n: int) -> bytes:
+    """The content of ``count.bin``: small enough to be written in one piece."""
+    number = struct.pack("<Q", n)
+    return number + hashlib.blake2b(number, digest_size=8).digest()
+
+
+def _write_at(path: Path, at: int, content: bytes) -> None:
+    """`content` from byte `at` to the end of the file, whatever was there; durable."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if os.fstat(descriptor).st_size > at + len(content):
+            os.ftruncate(descriptor, at + len(content))
+        view, done = memoryview(content), 0
+        while done < len(content):
+            done += os.pwrite(descriptor, view[done:], at + done)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import struct
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -26,6 +27,14 @@ def test_the_second_encode_encodes_nothing_and_says_so(call: Call, stories: Path
     assert json.loads(first.out)["encoded"] >= 1
     assert (json.loads(second.out)["encoded"], json.loads(second.out)["cached"]) == (0, 2)
     assert re.fullmatch(r"1 stories, 2 variants: 0 embeddings made, 2 from the cache, .*\n", second.err)
+
+
+def test_an_engine_that_is_unknown_or_not_installed(
+    call: Call, stories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_refused(call("encode", stories, "--engine", "rey"), "did you mean 'ray'")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert_refused(call("encode", stories, "--engine", "ray"), "pip install 'multimodal-dql[ray]'")
 
 
 HOSTILE_PICTURES = {

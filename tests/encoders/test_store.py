@@ -85,6 +85,50 @@ def test_a_changed_key_or_checksum_makes_one_row_missing(store):
     assert names_in(store, 1, 2, 3) == {3}
 
 
+@pytest.mark.parametrize("records", [1, 2, 5])
+def test_rows_that_a_killed_writer_did_not_count_are_not_there(store, records):
+    """Five rows at once: their bytes reached the files, or some of them did; the count did not."""
+    counted = store._count.read_bytes()
+    store.append(rows(4, 5, 6, 7, 8))
+    store._count.write_bytes(counted)
+    index = store._index.read_bytes()
+    store._index.write_bytes(index[: (3 + records) * 48 - 7])
+    assert names_in(store, *range(1, 9)) == {1, 2, 3}
+    store.append(rows(4, 5, 6, 7, 8))
+    assert names_in(store, *range(1, 9)) == set(range(1, 9))
+    assert store._index.read_bytes() == index
+
+
+def test_a_store_without_a_count_counts_what_is_whole(store):
+    store._count.unlink()
+    assert names_in(store, 1, 2, 3) == {1, 2, 3}
+    store._count.write_bytes(b"rubbish and rubbi")
+    assert names_in(store, 1, 2, 3) == {1, 2, 3}
+    store.append(rows(4))
+    assert names_in(store, 1, 2, 3, 4) == {1, 2, 3, 4}
+
+
+def test_what_is_whole_is_not_written_twice(store):
+    size = store._rows.stat().st_size
+    store.append(rows(1, 2))
+    assert store._rows.stat().st_size == size
+    store.append(rows(2, 9))
+    assert store._rows.stat().st_size == size + 12
+
+
+def test_many_rows_are_found_by_a_store_that_grew_with_them_and_by_a_new_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("multimodal_dql.encoders.store._RECORDS_AT_ONCE", 64)
+    store = VectorStore(tmp_path, INFO)
+    for first in range(0, 1000, 50):
+        store.append(rows(*range(first, first + 50)))
+        assert names_in(store, first + 49, first + 50) == {first + 49}
+    everything = {key(name) for name in range(1000)}
+    assert VectorStore(tmp_path, INFO).holds({*everything, key(-1)}) == everything
+    clear_stores(tmp_path)
+    store.append(rows(7))
+    assert store.holds(everything) == {key(7)}
+
+
 def test_a_file_replaced_by_rubbish_is_written_over(store):
     store._index.write_bytes(b"rubbish" * 100)
     assert names_in(store, 1, 2, 3) == set()
