@@ -246,9 +246,12 @@ class _Run:
                 ((key, _),) = items.items()
                 self._lose_content(active.info.modality, key, error)
                 return {}
+            failed = error
         made: dict[bytes, NDArray[np.float32]] = {}
         for key, item in items.items():
             made.update(self._vectors(active, {key: item}))
+        if not made and not active.found:
+            raise _useless(failed, len(items))
         return made
 
     def _lose_content(self, modality: Modality, key: bytes, error: InputError) -> None:
@@ -309,6 +312,18 @@ def _distinct(encoders: Sequence[str | Encoder]) -> list[str | Encoder]:
             detail_zh=f"编码器 “{twice[0]}” 重复；请只写一次",
         )
     return list(encoders)
+
+
+def _useless(error: EncoderError, items: int) -> EncoderError:
+    """An encoder that failed on every item is to blame, not the catalogue."""
+    name = error.fields["name"]
+    return EncoderError(
+        name=name,
+        detail=f"it failed on all of the first {items} items ({error.fields['detail']}); leave it out of --encoders,"
+        f" or see: multimodal-dql encoders check {name}",
+        detail_zh=f"它在前 {items} 项上全部失败（{error.fields['detail_zh']}）；请从 --encoders 中去掉它，"
+        f"或运行：multimodal-dql encoders check {name}",
+    )
 
 
 def _id(variant: Variant) -> tuple[str, str]:
