@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from multimodal_dql.commands import allocation, bench_agent, datasets, encoders, engagement, prior
+from multimodal_dql.commands import allocation, bench_encoders, datasets, encoders, engagement, prior
 from multimodal_dql.commands.common import encode_catalogue, encoder_list, timed, write_json
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
@@ -212,4 +212,4 @@ app.add_typer(prior.app, name="prior")
 app.add_typer(allocation.app, name="allocation")
 app.add_typer(encoders.app, name="encoders")
 app.add_typer(datasets.app, name="datasets")
-app.add_typer(bench_agent.app, name="bench")
+app.add_typer(bench_encoders.app, name="bench")

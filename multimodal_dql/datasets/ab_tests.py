@@ -17,11 +17,20 @@ from numpy.typing import NDArray
 
 from multimodal_dql.datasets._ab_clean import Pool, Test, components, content, gather, pooled
 from multimodal_dql.datasets._ab_read import read_ab_table
-from multimodal_dql.datasets._ab_rows import arm_rows, normalised_headline
+from multimodal_dql.datasets._ab_rows import ArmRow, arm_rows, normalised_headline
+from multimodal_dql.datasets.catalogue import Catalogue
 from multimodal_dql.datasets.upworthy import is_upworthy
 from multimodal_dql.errors import ABTestsError
 
-__all__ = ["ABTests", "Pool", "Replicates", "component_folds", "normalised_headline", "read_ab_tests"]
+__all__ = [
+    "ABTests",
+    "Pool",
+    "Replicates",
+    "ab_tests_of",
+    "component_folds",
+    "normalised_headline",
+    "read_ab_tests",
+]
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -193,8 +202,43 @@ def read_ab_tests(
     table = read_ab_table(path)
     rows = arm_rows(path, table)
     pool = pool or ("text" if is_upworthy(table.columns) else "arm")
-    risky = [row for row in rows if row.risk and srm_window == "drop"]
-    used = [row for row in rows if not (row.risk and srm_window == "drop")]
+    return _from_rows(path, rows, pool, drop_risky=srm_window == "drop")
+
+
+def ab_tests_of(catalogue: Catalogue) -> ABTests:
+    """A catalogue with impressions and clicks as A/B tests: an item is a test, its variants are the arms.
+
+    Raises:
+        ABTestsError: no item has two different variants with impressions.
+    """
+    unknown = np.datetime64("NaT", "s")
+    rows = [
+        ArmRow(
+            test=v.item_id,
+            arm=v.variant_id,
+            headline=(v.caption or "").strip() or None,
+            image=None if v.image is None else str(v.image),
+            audio=None if v.audio is None else str(v.audio),
+            impressions=v.impressions,
+            clicks=v.clicks,
+            created=unknown,
+            risk=False,
+            line=v.line,
+        )
+        for v in catalogue.variants
+    ]
+    if not any(row.impressions for row in rows):
+        raise ABTestsError(
+            path=catalogue.path,
+            detail="no variant has impressions; add the columns impressions and clicks with what really happened",
+            detail_zh="没有任何变体有展示数；请添加 impressions 与 clicks 两列，填入真实结果",
+        )
+    return _from_rows(catalogue.path, rows, "arm", drop_risky=True)
+
+
+def _from_rows(path: Path, rows: list[ArmRow], pool: Pool, *, drop_risky: bool) -> ABTests:
+    risky = [row for row in rows if row.risk and drop_risky]
+    used = [row for row in rows if not (row.risk and drop_risky)]
     shown = [row for row in used if row.impressions]
     tests = gather(shown)
     linked = components(tests)

@@ -122,6 +122,7 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
     parts = {name: contents.vectors[name] for name in blocks.encoders}
     if len(blocks.style_mean):
         parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
+    if len(blocks.novelty_mean):
         novelty = (_novelty(contents) - blocks.novelty_mean) / blocks.novelty_sd
         parts["novelty"] = np.clip(novelty, -_CLIP, _CLIP)
     if blocks.vocabulary:
