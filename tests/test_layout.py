@@ -22,6 +22,7 @@ LAYERS = (
     "datasets",
     "encoders",
     "features",
+    "agreement",
     "state",
     "network",
     "learning",

@@ -107,7 +107,7 @@ def class_facts(name: str, plug_in: Any) -> EncoderInfo | None:
     if any(fact is None or isinstance(fact, property) for fact in facts) or inspect.isabstract(plug_in):
         return None  # only an object can tell, or fail to
     _check_facts(name, plug_in)
-    return EncoderInfo(*cast(tuple[Any, Any, Any, Any], tuple(facts)))
+    return EncoderInfo(*cast(tuple[Any, Any, Any, Any], tuple(facts)), space=plug_in.space)
 
 
 def late(target: str) -> Any:
@@ -187,6 +187,7 @@ def _check_facts(name: str, facts: Any) -> None:
     for field, fits, wanted, wanted_zh in (
         ("modality", lambda v: v in modalities, f"one of {', '.join(modalities)}", "、".join(modalities)),
         ("dim", lambda v: type(v) is int and v > 0, "the length of an embedding", "向量的长度"),
+        ("space", lambda v: isinstance(v, str), "a string", "字符串"),
         ("fingerprint", lambda v: isinstance(v, str) and v, "a string that is not empty", "非空字符串"),
     ):
         value = getattr(facts, field, None)

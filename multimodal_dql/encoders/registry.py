@@ -122,7 +122,7 @@ def encoder_info(name: str) -> EncoderInfo:
         card = _card_at(cards[name])
         runtime = _runtime(card)
         return EncoderInfo(
-            card.name, card.modality, card.dim, card.fingerprint(runtime.code, runtime.revision)
+            card.name, card.modality, card.dim, card.fingerprint(runtime.code, runtime.revision), card.space
         )
     plug_in = _plug_in(name)
     return class_facts(name, plug_in) or make_encoder(name, plug_in).info
@@ -161,7 +161,9 @@ def encoder_card(name: str) -> Card | None:
 def load_card(card: Card) -> Encoder:
     """The encoder that `card` describes: its runtime made with its verified files."""
     runtime = _runtime(card)
-    return named_encoder(card.name, runtime(card, resolve(card)))
+    encoder = named_encoder(card.name, runtime(card, resolve(card)))
+    encoder.space = card.space
+    return encoder
 
 
 def fetch_encoder(name: str) -> dict[str, Path]:
