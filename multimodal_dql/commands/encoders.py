@@ -28,9 +28,9 @@ _SLOW = 1.0
 """Items a second below which a user is told what that means."""
 
 _STATES = {
-    "ready": ("ready", "就绪"),
+    "installed": ("installed", "已安装"),
+    "cached": ("cached", "已缓存"),
     "needs the network": ("needs the network", "需要联网"),
-    "plug-in": ("plug-in", "插件"),
 }
 
 

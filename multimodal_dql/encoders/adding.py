@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.cards import Card, CardFile, FolderSource, read_card
 from multimodal_dql.encoders.checks import example_samples
-from multimodal_dql.encoders.detect import Found, detect
+from multimodal_dql.encoders.detect import detect
+from multimodal_dql.encoders.found import Found
 from multimodal_dql.encoders.inputs import checked_encode
 from multimodal_dql.encoders.licences import read_licence
 from multimodal_dql.encoders.paths import user_cards
@@ -100,22 +103,31 @@ def add_source(
             "Apache-2.0",
             detail_zh=f"{source} 中没有写明许可证（README.md 或 LICENSE）；请查明后给出：--licence Apache-2.0",
         )
-    card = Card(
-        name=chosen,
-        modality=found.modality,
-        runtime=found.runtime,
-        dim=1,
-        summary=f"{source.name}, added from this machine",
-        summary_zh=f"{source.name}，由本机添加",
-        licence=said,
-        citation=found.citation or source.name,
-        languages=languages or found.languages,
-        signature=found.signature,
-        pooling=found.pooling or "none",
-        normalisation=found.normalisation,
-        preprocessing={**found.preprocessing, **(settings or {})},
-        files=tuple(_file(file, path) for file, path in sorted(found.files.items())),
-    )
+    try:
+        card = Card(
+            name=chosen,
+            modality=found.modality,
+            runtime=found.runtime,
+            dim=1,
+            summary=f"{source.name}, added from this machine",
+            summary_zh=f"{source.name}，由本机添加",
+            licence=said,
+            citation=found.citation or source.name,
+            languages=languages or found.languages,
+            signature=found.signature,
+            pooling=found.pooling or "none",
+            normalisation=found.normalisation,
+            preprocessing={**found.preprocessing, **(settings or {})},
+            files=tuple(_file(file, path) for file, path in sorted(found.files.items())),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise EncoderError(
+            name=chosen,
+            detail=f"no card can be made of this: {place}: {first['msg']}",
+            detail_zh=f"无法由此生成卡片：{place}：{first['msg']}",
+        ) from error
     measured = _measured(card, found)
     text = card_toml(measured)
     path = add_card_text(chosen, text, out)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from multimodal_dql.encoders.base import Modality
+from multimodal_dql.encoders.detect_folder import sentence_folder, transformers_folder
+from multimodal_dql.encoders.found import (
+    CONFIG_FILES,
+    TOKENIZER_FILES,
+    Found,
+    chosen_of,
+    inside,
+    present,
+    with_weights,
+)
 from multimodal_dql.encoders.keras_file import CONVERT_KERAS
-from multimodal_dql.encoders.model_folder import check_folder, read_json
 from multimodal_dql.encoders.onnx import onnx_session
-from multimodal_dql.encoders.onnx_file import check_onnx, read_onnx
+from multimodal_dql.encoders.onnx_file import check_onnx
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.encoders.runtimes.networks import litert_interpreter
 from multimodal_dql.encoders.saved_model import check_saved_model
@@ -20,47 +28,7 @@ from multimodal_dql.errors import EncoderError
 
 __all__ = ["Found", "detect"]
 
-_TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
-_CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-_TAKEN = (
-    "sentence_embedding",
-    "text_embeds",
-    "image_embeds",
-    "audio_embeds",
-    "pooler_output",
-    "last_hidden_state",
-)
-"""Outputs by usual names, the best first."""
-
-_MAX_FILES = 200
 _SIDE = 224
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a source turned out to be; `assumed` is what its files did not say, `pooling` None is to be tried."""
-
-    runtime: str
-    modality: Modality
-    files: dict[str, Path]
-    preprocessing: dict[str, Any] = field(default_factory=dict)
-    assumed: Mapping[str, Any] = field(default_factory=dict)
-    pooling: str | None = None
-    normalisation: Literal["l2", "none"] = "none"
-    signature: str = ""
-    citation: str = ""
-    languages: tuple[str, ...] = ()
 
 
 def detect(name: str, source: Path, modality: Modality | None = None) -> Found:
@@ -80,17 +48,17 @@ def detect(name: str, source: Path, modality: Modality | None = None) -> Found:
             detail=f"there is no file or folder {source}; download the model first (huggingface-cli "
             "download, git clone) "
             "and give its folder",
-            detail_zh=f"没有文件或文件夹 {source}；请先下载模型（huggingface-cli download、git clone），再给出其文件夹",
+            detail_zh=f"没有文件或文件夹 {source}；请先下载模型（hf download、git clone），再给出其文件夹",
         )
     if (source / "saved_model.pb").is_file():
         return _saved_model(name, source, modality)
     if (source / "modules.json").is_file():
-        return _sentence(name, source)
+        return sentence_folder(name, source)
     if (source / "model.json").is_file():
-        files = _inside(name, source, ("model.json", "model.safetensors"))
+        files = inside(name, source, ("model.json", "model.safetensors"))
         return _with_side(Found("keras", modality or "image", files), _SIDE)
     if (source / "config.json").is_file():
-        return _transformers(name, source, modality)
+        return transformers_folder(name, source, modality)
     models = sorted(source.glob("*.onnx")) + sorted(source.glob("*.tflite"))
     if len(models) == 1:
         return _of_file(name, models[0], modality)
@@ -129,15 +97,15 @@ def _of_file(name: str, source: Path, modality: Modality | None) -> Found:
 
 
 def _onnx(name: str, source: Path, modality: Modality | None) -> Found:
-    files = _with_weights(name, source)
+    files = with_weights(name, source)
     check_onnx(name, source, files)
     session = onnx_session(name, source)
     inputs = {
         node.name: tuple(n if isinstance(n, int) else -1 for n in node.shape) for node in session.get_inputs()
     }
-    preprocessing = _output_of(session)
+    preprocessing = chosen_of(session)
     if "input_ids" in inputs:
-        tokens = _present(name, source.parent, _TOKENIZER + _CONFIGS)
+        tokens = present(name, source.parent, TOKENIZER_FILES + CONFIG_FILES)
         if not any(file in tokens for file in ("tokenizer.json", "vocab.txt", "tokenizer.model")):
             raise EncoderError(
                 name=name,
@@ -160,13 +128,6 @@ def _onnx(name: str, source: Path, modality: Modality | None) -> Found:
             detail_zh=f"{source.name} 有输入 {sorted(inputs)}；请只导出一种模态的部分",
         )
     return _by_shape(Found("onnx", "image", files, preprocessing), next(iter(inputs.values())), modality)
-
-
-def _output_of(session: Any) -> dict[str, Any]:
-    names = [node.name for node in session.get_outputs()]
-    if len(names) == 1:
-        return {}
-    return {"output": next((name for name in _TAKEN if name in names), names[0])}
 
 
 def _by_shape(found: Found, shape: tuple[int, ...], modality: Modality | None) -> Found:
@@ -192,7 +153,7 @@ def _with_side(found: Found, side: int) -> Found:
 def _saved_model(name: str, source: Path, modality: Modality | None) -> Found:
     check_saved_model(name, source / "saved_model.pb")
     listed = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name != "fingerprint.pb"]
-    files = _inside(name, source, [path.relative_to(source).as_posix() for path in listed])
+    files = inside(name, source, [path.relative_to(source).as_posix() for path in listed])
     try:
         with silenced():  # TensorFlow greets on import, and again when it first computes
             import tensorflow as tf
@@ -235,147 +196,3 @@ def _saved_model(name: str, source: Path, modality: Modality | None) -> Found:
 def _first_spec(tf: Any, signature: Any) -> Any:
     specs = [spec for spec in tf.nest.flatten(signature) if isinstance(spec, tf.TensorSpec)]
     return specs[0] if specs else None
-
-
-def _sentence(name: str, source: Path) -> Found:
-    wanted = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"]
-    for module in read_json(name, source / "modules.json"):
-        folder = str(module.get("path", "")) if isinstance(module, dict) else ""
-        wanted += [f"{folder}/config.json", f"{folder}/model.safetensors"] if folder else []
-    network, _ = _network(name, source)
-    files = {**_present(name, source, wanted), **_present(name, source, _TOKENIZER + _CONFIGS), **network}
-    prompts = {}
-    if "config_sentence_transformers.json" in files:
-        said = read_json(name, files["config_sentence_transformers.json"])
-        default = (said.get("prompts") or {}).get(said.get("default_prompt_name") or "")
-        prompts = {"prefix": default} if default else {}
-    normal = any("Normalize" in str(module) for module in read_json(name, source / "modules.json"))
-    return Found(
-        "sentence-transformers",
-        "text",
-        files,
-        prompts,
-        pooling="none",
-        normalisation="l2" if normal else "none",
-    )
-
-
-def _transformers(name: str, source: Path, modality: Modality | None) -> Found:
-    check_folder(name, source)
-    tokens = _present(name, source, _TOKENIZER)
-    processor = (
-        read_json(name, source / "preprocessor_config.json")
-        if (source / "preprocessor_config.json").is_file()
-        else {}
-    )
-    reads: list[Modality] = (
-        ["text"] if any("vocab" in file or file.startswith("tokenizer.") for file in tokens) else []
-    )
-    if processor:
-        sounds = "sampling_rate" in processor or "FeatureExtractor" in str(
-            processor.get("feature_extractor_type", "")
-        )
-        sounds = sounds and "size" not in processor and "crop_size" not in processor
-        reads.append("audio" if sounds else "image")
-    if "vocab.json" in tokens and reads == ["text", "audio"] and "merges.txt" not in tokens:
-        reads = ["audio"]  # speech recognition: the vocabulary is that of its output
-    if modality is None and len(reads) != 1:
-        both = " and ".join(reads) or "nothing that is known here"
-        raise EncoderError(
-            name=name,
-            detail=f"{source} reads {both}; say which with --modality (and add it once for each, with --name)",
-            detail_zh=f"{source} 可读取 {'、'.join(reads) or '未知内容'}；请用 --modality 指明（"
-            "各添加一次，并用 --name 区分）",
-        )
-    modality = modality or reads[0]
-    network, outputs = _network(name, source)
-    config = read_json(name, source / "config.json")
-    files = {**_present(name, source, _CONFIGS), **tokens, **network}
-    preprocessing: dict[str, Any] = dict(outputs)
-    assumed: dict[str, Any] = {}
-    if modality == "text":
-        limit = config.get("max_position_embeddings") or (config.get("text_config") or {}).get(
-            "max_position_embeddings"
-        )
-        preprocessing["max_tokens"] = min(int(limit or 256), 256)
-        assumed = {} if limit else {"max_tokens": 256}
-    return Found(
-        "transformers", modality, files, preprocessing, assumed, citation=str(config.get("_name_or_path", ""))
-    )
-
-
-def _network(name: str, source: Path) -> tuple[dict[str, Path], dict[str, Any]]:
-    """ONNX if there is one (nothing more is needed then), else safetensors; and the output to take."""
-    for path in (source / "model.onnx", source / "onnx/model.onnx"):
-        if path.is_file():
-            files = _with_weights(name, path)
-            check_onnx(name, path, files)
-            return files, _output_of(onnx_session(name, path))
-    shards = sorted(path.name for path in source.glob("model-*-of-*.safetensors"))
-    if (source / "model.safetensors").is_file():
-        return _inside(name, source, ["model.safetensors"]), {}
-    if shards:
-        raise EncoderError(
-            name=name,
-            detail=f"its weights lie in {len(shards)} parts; save the model in one: save_pretrained(..., "
-            "max_shard_size='1TB')",
-            detail_zh=f"权重分成了 {len(shards)} 份；请保存为一个文件：save_pretrained(..., max_shard_size='1TB')",
-        )
-    for path in sorted(source.glob("*")):
-        if path.is_file():
-            refuse_pickle(name, path)
-    raise EncoderError(
-        name=name,
-        detail=f"{source} has no model.onnx and no model.safetensors; download one of them",
-        detail_zh=f"{source} 中没有 model.onnx 或 model.safetensors；请下载其中之一",
-    )
-
-
-def _with_weights(name: str, model: Path) -> dict[str, Path]:
-    """The model and the files beside it that hold its weights."""
-    try:
-        outside = sorted(read_onnx(model).locations)
-    except (ValueError, OSError, RecursionError):
-        outside = []  # whoever opens the model says so
-    files = {"model.onnx": _own(name, model.parent, model)}
-    for location in outside:
-        path = model.parent / location
-        if ".." in Path(location).parts or Path(location).is_absolute() or not path.is_file():
-            continue  # check_onnx names it
-        files[location] = _own(name, model.parent, path)
-    return files
-
-
-def _present(name: str, folder: Path, wanted: Any) -> dict[str, Path]:
-    return _inside(name, folder, [file for file in wanted if (folder / file).is_file()])
-
-
-def _inside(name: str, folder: Path, wanted: Any) -> dict[str, Path]:
-    if len(wanted) > _MAX_FILES:
-        raise EncoderError(
-            name=name,
-            detail=f"{folder} holds {len(wanted)} files; give the model's own folder",
-            detail_zh=f"{folder} 中有 {len(wanted)} 个文件；请给出模型自己的文件夹",
-        )
-    for file in wanted:
-        if not (folder / file).is_file():
-            raise EncoderError(
-                name=name,
-                detail=f"{folder} lacks {file}; export it, too",
-                detail_zh=f"{folder} 缺少 {file}；请一并导出",
-            )
-    return {file: _own(name, folder, folder / file) for file in wanted}
-
-
-def _own(name: str, folder: Path, path: Path) -> Path:
-    """`path` with links followed, as long as they stay in the folder (or in the hub cache the folder is part of)."""
-    root, found = folder.resolve(), path.resolve()
-    if root.parent.name == "snapshots" and root.parents[1].name.startswith("models--"):
-        root = root.parents[1]
-    if not found.is_relative_to(root):
-        raise EncoderError(
-            name=name,
-            detail=f"{path} is a link that leads out of its folder; put the file itself there",
-            detail_zh=f"{path} 是指向文件夹之外的链接；请放入文件本身",
-        )
-    return found

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from multimodal_dql.encoders.cards import FIRST_FETCH, Card, CardFile, HuggingFaceSource
 from multimodal_dql.encoders.paths import user_cards
+from multimodal_dql.encoders.places import atomic_write
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["Pin", "pin_path", "with_pins", "write_pins"]
+__all__ = ["Pin", "pin_path", "wanted", "with_pins", "write_pins"]
 
 
 class Pin(BaseModel):
@@ -65,8 +66,6 @@ def with_pins(card: Card) -> Card:
 
 def write_pins(card: Card, found: dict[str, Pin]) -> None:
     """Writes `found` (file name -> pin) down beside what is written down already."""
-    from multimodal_dql.encoders.sources import atomic_write
-
     with atomic_write(pin_path(card)) as out:
         files = {name: pin.model_dump() for name, pin in sorted(found.items())}
         out.write(json.dumps({"files": files}, indent=1).encode())

@@ -25,7 +25,7 @@ from multimodal_dql.encoders.plugins import (
     plug_in_names,
     within,
 )
-from multimodal_dql.encoders.sources import atomic_write, is_here, pin, resolve
+from multimodal_dql.encoders.sources import State, atomic_write, pin, resolve, whereabouts
 from multimodal_dql.errors import EncoderError, InputError, OutputError, UnknownNameError
 
 __all__ = [
@@ -128,18 +128,16 @@ def encoder_info(name: str) -> EncoderInfo:
     return class_facts(name, plug_in) or make_encoder(name, plug_in).info
 
 
-def encoder_states() -> list[tuple[EncoderInfo, str]]:
-    """Facts and state of every encoder that is not broken: ``ready``, ``needs the network``, or ``plug-in``."""
-    states = []
+def encoder_states() -> list[tuple[EncoderInfo, State]]:
+    """Facts of every encoder that is not broken, and where its files are; a class is installed."""
+    states: list[tuple[EncoderInfo, State]] = []
     for name in encoder_names():
         try:
             info = _examined(name)
             card = encoder_card(name)
         except InputError:
             continue  # `encoder_problems` names it
-        states.append(
-            (info, "plug-in" if card is None else "ready" if is_here(card) else "needs the network")
-        )
+        states.append((info, "installed" if card is None else whereabouts(card)))
     return states
 
 

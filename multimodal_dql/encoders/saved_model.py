@@ -77,9 +77,9 @@ def check_saved_model(name: str, path: Path) -> None:
                     f"需要 TensorFlow 没有的算子 {operator}（由 tensorflow_text 之类的库提供），"
                     "绝不会加载；请保存不含它的模型",
                 )
-            if operator in _VOCABULARY or _STATEFUL.match(operator):
+            if operator in _VOCABULARY:
                 continue
-            if _OUTSIDE.search(operator) or definition.is_stateful:
+            if _OUTSIDE.search(operator) or (definition.is_stateful and not _STATEFUL.match(operator)):
                 raise _refused(
                     name,
                     f"uses the operator {operator}, which reaches beyond the model; save the model without it",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,9 @@ import pytest
 
 from multimodal_dql.report.neighbours import nearest
 from tests.commands.refusals import assert_refused
-from tests.conftest import Call, run_command
+from tests.conftest import Call, Done, run_command
 from tests.encoders import tiny
+from tests.encoders.toys import write_card
 
 
 @pytest.fixture
@@ -34,9 +38,64 @@ def test_names_are_listed_and_shown(call: Call, own: Path) -> None:
     for data in json.loads(call("datasets", "list", "--json").out)["datasets"]:
         assert json.loads(call("datasets", "show", data["name"]).out)["name"] == data["name"]
     assert "librosa-descriptors" in call("encoders", "list").out
-    assert listed["librosa-descriptors"]["state"] == "ready"
+    assert listed["librosa-descriptors"]["state"] == "installed"
     assert listed["universal-sentence-encoder"]["state"] == "needs the network"
     assert "需要联网" in call("encoders", "list", "--lang", "zh").out
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """As much of Hugging Face as a download needs: one file, at whatever revision is asked for."""
+
+    commit, content = "c" * 40, tiny.image_onnx()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        if self._answer():
+            self.wfile.write(self.content)
+
+    def _answer(self) -> bool:
+        found = self.path.startswith("/me/model/resolve/") and self.path.endswith("/onnx/model.onnx")
+        self.send_response(200 if found else 404)
+        self.send_header("X-Repo-Commit", self.commit)
+        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(self.content)) if found else "0")
+        self.end_headers()
+        return found
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_repository_is_fetched_once_and_needs_no_network_afterwards(tmp_path: Path) -> None:
+    source = '{ kind = "huggingface", repository = "me/model", revision = "first-fetch", path = "onnx/model.onnx" }'
+    body = 'modality = "image"\nruntime = "onnx"\ndim = 5\n[preprocessing]\nside = 8\n'
+    body += f'[[files]]\nname = "model.onnx"\nsha256 = "first-fetch"\nsources = [{source}]\n'
+    write_card(tmp_path / "user-cards", "mine", body)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    env = {
+        "MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards"),
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+
+    def run(*args: object) -> Done:
+        return run_command("encoders", *args, cache=tmp_path / "cache", **env)
+
+    assert_refused(run("check", "mine"), "encoders fetch mine")
+    done = run("fetch", "mine")
+    assert done.code == 0, done.err
+    server.shutdown()
+    server.server_close()
+    assert run("check", "mine", "--json").code == 0
+    listed = {e["name"]: e["state"] for e in json.loads(run("list", "--json").out)["encoders"]}
+    assert listed["mine"] == "cached"
+    pins = json.loads((tmp_path / "user-cards/.pins/mine.json").read_text())
+    assert pins["files"]["model.onnx"]["revision"] == _Hub.commit
 
 
 CONNECTED = (
@@ -164,6 +223,7 @@ def test_a_project_names_its_cards(tmp_path: Path, cache: Path) -> None:
         (("add", "m.onnx", "--licence", "MIT", "--set", "colours=cmyk"), "one of rgb, bgr"),
         (("add", "m.onnx", "--licence", "MIT", "--set", "mean=[1, 2]"), "write one number, or three"),
         (("add", "m.onnx", "--licence", "MIT", "--set", "output=logits"), "name one as preprocessing.output"),
+        (("add", "m.onnx", "--licence", "$(touch x)"), "licence"),
         (("add", "m.bin"), "convert it: python -c"),
         (("add", "."), "is no model that is known here"),
     ],

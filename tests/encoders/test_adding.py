@@ -100,10 +100,17 @@ def test_poolings(tmp_path, pooling, tokens):
     np.testing.assert_allclose(load_encoder("toy").encode(["cat"]), [expected], rtol=1e-6)
 
 
-def test_padding_to_one_length_does_not_reach_the_mean(tmp_path):
-    add_source(tiny.text_folder(tmp_path / "toy"), settings={"padding": "max_length", "max_tokens": 8})
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_to_one_length_does_not_reach_the_mean(tmp_path, side):
+    folder = tiny.text_folder(tmp_path / "toy")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "padding_side": side}))
+    added = add_source(folder, settings={"padding": "max_length", "max_tokens": 8})
     found = load_encoder("toy").encode(["cat", "the old sea"])
     np.testing.assert_allclose(found[0], tiny.TABLE[[2, 5, 3]].mean(axis=0), rtol=1e-6)
+    first = added.path.read_text().replace('pooling = "mean"', 'pooling = "cls"')
+    added.path.write_text(first)  # padding comes last, whatever the tokenizer says: the first token is [CLS]
+    np.testing.assert_allclose(load_encoder("toy").encode(["cat"]), [tiny.TABLE[2]], rtol=1e-6)
     np.testing.assert_allclose(found[1], tiny.TABLE[[2, 12, 9, 7, 3]].mean(axis=0), rtol=1e-6)
 
 
@@ -332,3 +339,61 @@ def test_a_keras_application_by_name(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     expected = made(picture[None].astype(np.float32), training=False).numpy()
     np.testing.assert_allclose(load_encoder("mobile").encode([picture]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_tflite_file_of_sounds_of_any_length(tmp_path):
+    import tensorflow as tf
+
+    class Peak(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32)])
+        def __call__(self, samples):
+            return tf.stack([tf.reduce_max(samples, 1), tf.reduce_mean(samples * samples, 1)], axis=1)
+
+    module = Peak()
+    function = module.__call__.get_concrete_function()
+    content = tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert()
+    (tmp_path / "peak.tflite").write_bytes(content)
+    assert add_source(tmp_path / "peak.tflite", licence="MIT").card.modality == "audio"
+    encoder = load_encoder("peak")
+    assert encoder.encode([np.array([0.5, -0.5, 0.5, -0.5], np.float32)]).tolist() == [[0.5, 0.25]]
+    check_encoder(encoder)
+
+
+@pytest.mark.slow
+def test_a_keras_model_of_sounds(tmp_path):
+    import keras
+    from safetensors.numpy import save_file
+
+    samples = keras.Input((None, 1))
+    frames = keras.layers.Conv1D(3, 4, strides=4, padding="same")(samples)
+    made = keras.Model(samples, keras.layers.GlobalMaxPooling1D()(frames))
+    folder = tmp_path / "ear"
+    folder.mkdir()
+    (folder / "model.json").write_text(made.to_json())
+    save_file({v.path: v.numpy() for v in made.weights}, folder / "model.safetensors")
+    assert add_source(folder, licence="MIT", modality="audio").card.dim == 3
+    sound = np.random.default_rng(0).normal(0, 1, 64).astype(np.float32)
+    expected = made(sound[None, :, None]).numpy()
+    np.testing.assert_allclose(load_encoder("ear").encode([sound]), expected, rtol=1e-5, atol=1e-6)
+    check_encoder(load_encoder("ear"))
+
+
+@pytest.mark.slow
+def test_a_module_of_several_outputs_and_a_shortest_sound(tmp_path):
+    """As YAMNet is: scores, embeddings and a spectrogram, for sounds that are not too short."""
+    import tensorflow as tf
+
+    class Three(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+        def __call__(self, samples):
+            frames = tf.signal.frame(samples, 8, 8)
+            embeddings = tf.stack([tf.reduce_max(frames, 1), tf.reduce_sum(frames, 1)], axis=1)
+            return tf.zeros([1, 5]), embeddings, frames
+
+    tf.saved_model.save(Three(), str(tmp_path / "three"))
+    settings = {"output": 1, "min_seconds": 8 / 16_000}
+    assert add_source(tmp_path / "three", licence="MIT", settings=settings).card.dim == 2
+    encoder = load_encoder("three")
+    assert encoder.encode([np.ones(2, np.float32)]).tolist() == [[1, 2]]
+    check_encoder(encoder)

@@ -544,6 +544,14 @@ def a_module_that_is_a_command(box):
     add_source(tiny.sentence_folder(box.root / "files", modules=[module]), name="evil")
 
 
+@case("leads out of its folder")
+def a_module_in_another_folder(box):
+    (box.root / "elsewhere").mkdir()
+    (box.root / "elsewhere/config.json").write_text("{}")
+    module = {"idx": 2, "name": "2", "path": "../elsewhere", "type": "sentence_transformers.models.Dense"}
+    add_source(tiny.sentence_folder(box.root / "files", modules=[module]), name="evil")
+
+
 @case("the pooling", slow=False)
 def a_pooling_nobody_knows(box):
     add_source(tiny.sentence_folder(box.root / "files", pooling="pooling_mode_evil"), name="evil")

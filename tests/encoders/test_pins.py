@@ -46,7 +46,7 @@ def test_only_fetching_takes_a_file_whose_hash_is_open(tmp_path):
     assert state_of("mine") == "needs the network"
     before = encoder_info("mine").fingerprint
     fetch_encoder("mine")
-    assert state_of("mine") == "ready"
+    assert state_of("mine") == "installed"
     assert load_encoder("mine").dim == 5
     assert encoder_info("mine").fingerprint == load_encoder("mine").fingerprint != before
     written = json.loads(pin_path(card).read_text())["files"]["model.onnx"]

@@ -67,7 +67,7 @@ def test_a_plug_in_is_found_through_its_entry_point(install):
     install("nice_plugin", TOY, toy="nice_plugin:Toy")
     assert load_encoder("toy").encode(["abc"]).tolist() == [[3, 0]]
     assert encoder_problems() == []
-    assert ("toy", "plug-in") in [(info.name, state) for info, state in encoder_states()]
+    assert ("toy", "installed") in [(info.name, state) for info, state in encoder_states()]
 
 
 # What happens when it is imported or made: named by the list of all encoders, too.
@@ -309,7 +309,7 @@ def test_the_documented_package_is_built_installed_and_used(stories, tmp_path, c
         return json.loads(done.stdout)
 
     listed = said("encoders", "list")
-    assert {"name": "brightness", "modality": "image", "dim": 2, "state": "plug-in"} in listed["encoders"]
+    assert {"name": "brightness", "modality": "image", "dim": 2, "state": "installed"} in listed["encoders"]
     assert listed["problems"] == []
     assert len(said("encoders", "check", "brightness")["passed"]) == len(list(checks.iter_checks()))
     assert said("encode", stories, "--encoders", "brightness")["encoded"] == 3

@@ -31,8 +31,9 @@ class TokenTextEncoder(CardEncoder):
     """A tokenizer and a network; a subclass brings both (`_start`).
 
     From ``card.preprocessing``: `max_tokens`, `max_characters` (2,000), `prefix` (put before each text, as E5 wants
-    it), `lower_case`, and `padding` ``longest`` or ``max_length`` for a network that was trained on texts of one
-    length (SigLIP). Texts run together with others of exactly their length, so that none is padded otherwise.
+    it), `lower_case`, and `padding` ``longest`` or ``max_length``, on the right, for a network that was trained on
+    texts of one length (SigLIP). Texts run together with others of exactly their length, so that none is padded
+    otherwise.
     """
 
     reads: ClassVar[tuple[Modality, ...]] = ("text",)
@@ -44,6 +45,10 @@ class TokenTextEncoder(CardEncoder):
         self._prefix = str(self.card.preprocessing.get("prefix", ""))
         self._lower = self.card.preprocessing.get("lower_case") is True
         self._padded = self.card.word("padding", "longest", "max_length") == "max_length"
+        if self._padded:
+            tokenizer.padding_side = (
+                "right"  # a decoder's tokenizer (Gemma's, of SigLIP 2) would pad on the left
+            )
         if not 1 <= self._max_tokens <= _MAX_TOKENS:
             raise EncoderError(
                 name=self.name,
