@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from multimodal_dql.commands import allocation, bench_logs, datasets, encoders, engagement, events, prior
+from multimodal_dql.commands import allocation, bench_encoders, datasets, encoders, engagement, events, prior
 from multimodal_dql.commands.common import encode_catalogue, encode_file, encoder_list, timed, write_json
 from multimodal_dql.commands.evaluate import evaluate
 from multimodal_dql.commands.options import (
@@ -220,4 +220,4 @@ app.add_typer(allocation.app, name="allocation")
 app.add_typer(encoders.app, name="encoders")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(events.app, name="events")
-app.add_typer(bench_logs.app, name="bench")
+app.add_typer(bench_encoders.app, name="bench")

@@ -199,7 +199,10 @@ def encode_rows(
         lost: called for each variant whose content gave no embedding, with the reason.
         stored: called for each encoder of a job with the new vectors, and how many contents they came from.
 
+    Raises:
+        EncoderError: an encoder failed on everything that it was given; it is to blame, not the catalogue.
     """
+    proven: set[str] = set()
     waiting: dict[bytes, list[Variant]] = {}
     failed: dict[bytes, InputError] = {}
     usable: dict[str, bool] = {}
@@ -225,7 +228,10 @@ def encode_rows(
             wanted: dict[str, frozenset[bytes]] = {}
             for active in encoders:
                 mine = {key for key, variants in fresh.items() if active.covers(variants[0])}
-                missing = frozenset(mine - active.store.holds(mine))
+                held = active.store.holds(mine)
+                if held:
+                    proven.add(active.info.name)
+                missing = frozenset(mine - held)
                 if missing and use(active):
                     wanted[active.info.name] = missing
             sources: dict[bytes, str | Path] = {}
@@ -241,6 +247,10 @@ def encode_rows(
         for active in encoders:
             if active.info.name in job.wanted:
                 vectors = made.vectors[active.info.name]
+                if vectors:
+                    proven.add(active.info.name)
+                elif active.info.name not in proven:
+                    _refuse_useless(active.info.name, job, made)
                 active.store.append(vectors)
                 stored(active, vectors, len(job.wanted[active.info.name]))
         failed |= made.broken
@@ -248,6 +258,20 @@ def encode_rows(
             for variant in waiting.pop(key):
                 if key in made.broken:
                     lost(variant, made.broken[key])
+
+
+def _refuse_useless(name: str, job: Job, made: Made) -> None:
+    """Raises `EncoderError` if the encoder failed on several contents, and on every one."""
+    errors = [made.broken.get(key) for key in job.wanted[name]]
+    own = [e for e in errors if isinstance(e, EncoderError) and e.fields["name"] == name]
+    if len(own) == len(errors) > 1:
+        raise EncoderError(
+            name=name,
+            detail=f"it failed on all of the first {len(own)} items ({own[-1].fields['detail']}); leave it out of "
+            f"--encoders, or see: multimodal-dql encoders check {name}",
+            detail_zh=f"它在前 {len(own)} 项上全部失败（{own[-1].fields['detail_zh']}）；请从 --encoders 中去掉它，"
+            f"或运行：multimodal-dql encoders check {name}",
+        )
 
 
 @lru_cache(maxsize=1)

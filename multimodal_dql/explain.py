@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.agreement import AGREEMENTS
 from multimodal_dql.features import Features
 from multimodal_dql.ranking import Reason
 from multimodal_dql.state import Candidates, State, record_features
@@ -20,6 +21,8 @@ __all__ = ["later_reason", "reasons"]
 
 USERS = 8
 """Typical users over which an effect is averaged."""
+WELL_BELOW = -1.0
+"""Agreement against that of the siblings, in standard deviations between siblings, from which it is worth a word."""
 SMALLEST = 0.01
 """Effects below 1 % are not worth a sentence."""
 NEAR = 0.45
@@ -56,6 +59,11 @@ def reasons(
     out: list[list[list[Reason]]] = [[[] for _ in range(candidates.size)] for _ in features.catalogue.items]
     for block in _blocks(agent):
         effects = _effects(agent, candidates, contexts[:USERS], block, known)
+        if block.modality in AGREEMENTS:
+            below = _below_siblings(candidates, block)
+            for i, k in zip(*np.nonzero((below <= WELL_BELOW) & (effects <= -SMALLEST)), strict=True):
+                out[i][k].append(_agreement_reason(block.modality, float(effects[i, k])))
+            continue
         for i, k in zip(*np.nonzero(candidates.available), strict=True):
             if abs(effects[i, k]) >= SMALLEST:
                 out[i][k].append(_modality_reason(block.modality, float(effects[i, k])))
@@ -122,6 +130,29 @@ def _effects(
     out = np.zeros(candidates.available.shape)
     out[items, slots] = np.where(has, rate(content) / rate(changed) - 1.0, 0.0)
     return out
+
+
+def _below_siblings(candidates: Candidates, block: _Block) -> NDArray[np.float64]:
+    """Agreement of each variant minus the mean of its siblings that have one, (items, K); 0 where it has none."""
+    value = candidates.content[candidates.table][:, :, block.columns].mean(axis=-1).astype(np.float64)
+    seen = candidates.present[candidates.table][:, :, block.encoders[0]] * candidates.available
+    total = (value * seen).sum(axis=1, keepdims=True)
+    others = np.maximum(seen.sum(axis=1, keepdims=True) - 1, 1)
+    return np.asarray(np.where(seen > 0, value - (total - value) / others, 0.0))
+
+
+def _agreement_reason(modality: str, effect: float) -> Reason:
+    en, zh = (
+        ("The picture does not show", "图片没有表现标题所说的内容")
+        if modality == "image-text"
+        else ("The audio teaser does not sound like", "音频片段听起来与标题所说的不符")
+    )
+    return Reason(
+        kind="agreement",
+        effect=effect,
+        en=f"{en} what the headline says: {_percent(effect)} clicks compared with an average agreement of this story",
+        zh=f"{zh}：与该条目的平均相符程度相比，点击 {_percent(effect)}",
+    )
 
 
 def _percent(effect: float) -> str:

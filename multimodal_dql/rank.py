@@ -141,7 +141,7 @@ def _facts(agent: Agent) -> dict[str, Any]:
     """What the foot of a report says about the agent."""
     training = agent.facts.get("training", {})
     return {
-        "encoders": ", ".join(e.name for e in agent.projection.encoders),
+        "encoders": ", ".join(agent.encoders),
         "stories": agent.facts.get("stories", "?"),
         "members": agent.members,
         "seed": training.get("seed", "?"),

@@ -22,14 +22,15 @@ class Reason:
     """One thing that speaks for or against a variant, as a number and a sentence in both languages.
 
     Attributes:
-        kind: ``modality`` (leave one modality out), ``later`` (what it changes about the rest of the visit),
+        kind: ``modality`` (leave one modality out), ``agreement`` (picture or sound against
+            headline), ``later`` (what it changes about the rest of the visit),
             ``neighbour`` (nearest known winner), ``record`` (own counts) or ``past`` (past A/B tests).
         effect: change of expected clicks, as a share of the story's mean (0.04 is "4 % more clicks").
         en: the sentence in English.
         zh: the sentence in Chinese.
     """
 
-    kind: Literal["modality", "later", "neighbour", "record", "past"]
+    kind: Literal["modality", "agreement", "later", "neighbour", "record", "past"]
     effect: float
     en: str
     zh: str

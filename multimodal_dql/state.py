@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.agreement import AGREEMENTS, agreement, aligned_pairs
 from multimodal_dql.errors import RunError, UnknownNameError, UsageError
 from multimodal_dql.features import Features
 
@@ -129,7 +130,8 @@ class EncoderProjection:
 
     Attributes:
         name: the encoder.
-        modality: ``image``, ``text`` or ``audio``.
+        modality: ``image``, ``text``, ``audio``; ``image-text`` or ``audio-text`` for the agreement of two aligned
+            encoders, which stands here as an encoder of one dimension (`multimodal_dql.agreement`).
         fingerprint: of the encoder it was fitted on; another fingerprint is refused.
         mean: (D,) float32.
         components: (D, p) float32; ``(x - mean) @ components`` has about unit variance within a story.
@@ -144,7 +146,7 @@ class EncoderProjection:
 
 @dataclass(frozen=True)
 class ContentProjection:
-    """One `EncoderProjection` for each encoder, in a fixed order.
+    """One `EncoderProjection` for each encoder, in a fixed order; then one for each pair of a shared space.
 
     The components are those of the differences between variants of the same story, because a choice is made
     among siblings: what they share (the topic) cannot tell them apart. Ridge on within-test-centred embeddings is
@@ -177,6 +179,11 @@ class ContentProjection:
                     components=_whitening(centred, width).astype(np.float32),
                 )
             )
+        for pair in aligned_pairs(features.encoders):
+            value, seen = agreement(features, pair)
+            if np.any(value):
+                none, scale = np.zeros(1, np.float32), _whitening(value[seen, None], 1).astype(np.float32)
+                fitted.append(EncoderProjection(pair.name, pair.modality, pair.fingerprint, none, scale))
         return cls(tuple(fitted))
 
     @property
@@ -194,7 +201,7 @@ class ContentProjection:
             RunError: the catalogue was encoded with other encoders, or another version of one.
         """
         names = [info.name for info in features.encoders]
-        wanted = [e.name for e in self.encoders]
+        wanted = [e.name for e in self.encoders if e.modality not in AGREEMENTS]
         if names != wanted:
             raise RunError(
                 path="encoders",
@@ -204,7 +211,7 @@ class ContentProjection:
                 "请用智能体的编码器重新编码，或重新训练",
             )
         blocks, masks = [], []
-        for info, projection in zip(features.encoders, self.encoders, strict=True):
+        for info, projection in zip(features.encoders, self.encoders, strict=False):
             if info.dim != projection.mean.shape[0] or info.fingerprint != projection.fingerprint:
                 raise RunError(
                     path=f"encoder '{info.name}'",
@@ -217,6 +224,18 @@ class ContentProjection:
             block = (features.vectors[info.name] - projection.mean) @ projection.components
             # A stranger far outside the training cloud must not saturate the network: 4 standard deviations is far.
             blocks.append(np.clip(block, -4.0, 4.0) * seen[:, None])
+            masks.append(seen)
+        pairs = {pair.name: pair for pair in aligned_pairs(features.encoders)}
+        for projection in self.encoders[len(wanted) :]:
+            pair = pairs.get(projection.name)
+            if pair is None or pair.fingerprint != projection.fingerprint:
+                raise RunError(
+                    path=f"encoders '{projection.name}'",
+                    detail="no longer share the space in which the agent compared them; train the agent again",
+                    detail_zh="不再共享智能体比较它们时所用的空间；请重新训练",
+                )
+            value, seen = agreement(features, pair)
+            blocks.append(np.clip(value[:, None] * projection.components[0], -4.0, 4.0) * seen[:, None])
             masks.append(seen)
         n = len(features.catalogue.variants)
         content = np.concatenate(blocks, axis=1) if blocks else np.zeros((n, 0))

@@ -180,3 +180,24 @@ def trained_run(stories: Path, cache: Path, tmp_path_factory: pytest.TempPathFac
             assert done.code == 0, done.err
             said.write_text(json.dumps(asdict(done)))
     return run, Done(**json.loads(said.read_text()))
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """A function that installs a package whose entry points are plug-ins."""
+    names: list[str] = []
+
+    def install(package: str, module: str, **points: str) -> None:
+        site = tmp_path / "site"
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"{name.replace('_', '-')} = {target}" for name, target in points.items()]
+        (info / "entry_points.txt").write_text("[multimodal_dql.encoders]\n" + "\n".join(lines))
+        (site / f"{package}.py").write_text(module)
+        monkeypatch.syspath_prepend(str(site))
+        names.append(package)
+
+    yield install
+    for name in names:
+        sys.modules.pop(name, None)

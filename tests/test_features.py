@@ -191,7 +191,8 @@ class Wrong(Lengths):
 
 
 def test_an_encoder_of_the_wrong_width_is_told_and_nothing_is_stored(catalogue, cache):
-    with pytest.raises(CatalogueError, match=r"encoder 'wrong': it gave \(1, 1\) instead of \(1, 2\)"):
+    words = r"encoder 'wrong': it failed on all of the first 3 items \(it gave \(1, 1\) instead of \(1, 2\)"
+    with pytest.raises(EncoderError, match=words):
         features(catalogue, [Wrong()], cache=cache)
     assert cache_info(cache) == []
     with pytest.raises(EncoderError, match="wrong"):

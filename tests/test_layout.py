@@ -25,6 +25,7 @@ LAYERS = (
     "encoding_ray",
     "features",
     "encoding_stream",
+    "agreement",
     "state",
     "network",
     "learning",

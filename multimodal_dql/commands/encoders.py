@@ -24,6 +24,9 @@ _SAMPLES = 160
 
 _TIMED_SECONDS = 1.0
 
+_SLOW = 1.0
+"""Items a second below which a user is told what that means."""
+
 _STATES = {
     "installed": ("installed", "已安装"),
     "cached": ("cached", "已缓存"),
@@ -37,13 +40,21 @@ def list_(json_output: JsonOpt = False, lang: LangOpt = "en") -> None:
     from multimodal_dql.encoders.registry import encoder_problems, encoder_states
 
     states = encoder_states()
-    for problem in encoder_problems():
+    problems = encoder_problems()
+    for problem in problems:
         announce(problem.text("en"), problem.text("zh"))
     result = {
         "encoders": [
             {"name": info.name, "modality": info.modality, "dim": info.dim, "state": state}
             for info, state in states
-        ]
+        ],
+        "problems": [
+            {
+                "name": str(p.fields.get("name", "")),
+                "detail": str(p.fields["detail"]) if "detail" in p.fields else p.text("en"),
+            }
+            for p in problems
+        ],
     }
     place = 1 if language() == "zh" else 0
     rows = [(info.name, info.modality, info.dim, _STATES[state][place]) for info, state in states]
@@ -177,6 +188,12 @@ def check(
         check(encoder, samples)
         passed.append(check.name)
     speed = _items_per_second(encoder, samples)
+    if speed < _SLOW:
+        hours = 10_000 / speed / 3600
+        announce(
+            f"'{name}' is slow: 10,000 items take {hours:,.1f} hours, once; then they are cached",
+            f"“{name}” 较慢：10,000 项需 {hours:,.1f} 小时（仅一次，之后有缓存）",
+        )
     if out is not None:
         items = _items(encoder.modality, catalogue)
         _sheet(encoder, items, out / f"{name}.html", speed)

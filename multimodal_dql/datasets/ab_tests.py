@@ -6,7 +6,7 @@ Shape letters: ``G`` tests, ``A`` arms of all tests one after the other, ``K`` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +27,20 @@ from multimodal_dql.datasets._ab_clean import (
 )
 from multimodal_dql.datasets._ab_columns import outcome_columns
 from multimodal_dql.datasets._ab_read import read_ab_table
-from multimodal_dql.datasets._ab_rows import GENERIC_COLUMNS, arm_rows, normalised_headline
+from multimodal_dql.datasets._ab_rows import GENERIC_COLUMNS, ArmRow, arm_rows, normalised_headline
+from multimodal_dql.datasets.catalogue import Catalogue
 from multimodal_dql.datasets.upworthy import ARM_COLUMNS, is_upworthy
 from multimodal_dql.errors import ABTestsError
 
-__all__ = ["ABTests", "Pool", "Replicates", "component_folds", "normalised_headline", "read_ab_tests"]
+__all__ = [
+    "ABTests",
+    "Pool",
+    "Replicates",
+    "ab_tests_of",
+    "component_folds",
+    "normalised_headline",
+    "read_ab_tests",
+]
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -208,8 +217,53 @@ def read_ab_tests(
     table = read_ab_table(path)
     rows = arm_rows(path, table)
     pool = pool or ("text" if is_upworthy(table.columns) else "arm")
-    risky = [row for row in rows if row.risk and srm_window == "drop"]
-    used = [row for row in rows if not (row.risk and srm_window == "drop")]
+    known = ARM_COLUMNS.values() if is_upworthy(table.columns) else GENERIC_COLUMNS
+    ignored = [name for name in table.columns if name and name not in known]
+    return _from_rows(path, rows, pool, drop_risky=srm_window == "drop", pictures=pictures, ignored=ignored)
+
+
+def ab_tests_of(catalogue: Catalogue) -> ABTests:
+    """A catalogue with impressions and clicks as A/B tests: an item is a test, its variants are the arms.
+
+    Raises:
+        ABTestsError: no item has two different variants with impressions.
+    """
+    unknown = np.datetime64("NaT", "s")
+    rows = [
+        ArmRow(
+            test=v.item_id,
+            arm=v.variant_id,
+            headline=(v.caption or "").strip() or None,
+            image=None if v.image is None else str(v.image),
+            audio=None if v.audio is None else str(v.audio),
+            impressions=v.impressions,
+            clicks=v.clicks,
+            created=unknown,
+            risk=False,
+            line=v.line,
+        )
+        for v in catalogue.variants
+    ]
+    if not any(row.impressions for row in rows):
+        raise ABTestsError(
+            path=catalogue.path,
+            detail="no variant has impressions; add the columns impressions and clicks with what really happened",
+            detail_zh="没有任何变体有展示数；请添加 impressions 与 clicks 两列，填入真实结果",
+        )
+    return _from_rows(catalogue.path, rows, "arm", drop_risky=True, pictures=True)
+
+
+def _from_rows(
+    path: Path,
+    rows: list[ArmRow],
+    pool: Pool,
+    *,
+    drop_risky: bool,
+    pictures: bool,
+    ignored: Sequence[str] = (),
+) -> ABTests:
+    risky = [row for row in rows if row.risk and drop_risky]
+    used = [row for row in rows if not (row.risk and drop_risky)]
     shown = [row for row in used if row.impressions]
     tests = gather(shown)
     linked = components(tests, by_headline_and_picture if pictures else by_headline)
@@ -218,8 +272,6 @@ def read_ab_tests(
     if not kept:
         raise _nothing_left(path, risky=len(risky), shown=len(shown))
     flat = [(i, arm) for i, g in enumerate(kept) for arm in arms[g]]
-    known = ARM_COLUMNS.values() if is_upworthy(table.columns) else GENERIC_COLUMNS
-    ignored = [name for name in table.columns if name and name not in known]
     cleaning = {
         "columns_ignored": len(ignored),
         "columns_from_after_a_test": len(outcome_columns(ignored)),

@@ -6,7 +6,14 @@ is imported before an encoder is made.
 
 from __future__ import annotations
 
-from multimodal_dql.encoders.base import Encoder, EncoderInfo, Modality
+from multimodal_dql.encoders.base import (
+    Encoder,
+    EncoderInfo,
+    Modality,
+    check_images,
+    check_sounds,
+    check_texts,
+)
 from multimodal_dql.encoders.registry import (
     DEFAULT_ENCODERS,
     encoder_info,
@@ -20,6 +27,9 @@ __all__ = [
     "Encoder",
     "EncoderInfo",
     "Modality",
+    "check_images",
+    "check_sounds",
+    "check_texts",
     "encoder_info",
     "encoder_names",
     "load_encoder",

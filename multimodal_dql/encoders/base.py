@@ -42,6 +42,7 @@ class EncoderInfo:
         modality: what it reads.
         dim: length of one embedding.
         fingerprint: changes whenever the numbers may change (other weights, other preprocessing, other code).
+        space: encoders of one space can be compared across modalities (CLIP, CLAP); empty means a space of its own.
 
     """
 
@@ -49,6 +50,7 @@ class EncoderInfo:
     modality: Modality
     dim: int
     fingerprint: str
+    space: str = ""
 
 
 class Encoder(ABC):
@@ -62,6 +64,7 @@ class Encoder(ABC):
         fingerprint: a string that changes whenever the numbers may change.
         languages: of a text encoder, the ISO 639-1 codes it understands; empty means any. A text in a script
             that none of them is written in counts as absent.
+        space: name of the space that it shares with encoders of other modalities; empty means none.
 
     """
 
@@ -70,6 +73,7 @@ class Encoder(ABC):
     dim: int
     fingerprint: str
     languages: tuple[str, ...] = ()
+    space: str = ""
 
     @abstractmethod
     def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
@@ -82,7 +86,7 @@ class Encoder(ABC):
     @property
     def info(self) -> EncoderInfo:
         """The facts worth keeping."""
-        return EncoderInfo(self.name, self.modality, self.dim, self.fingerprint)
+        return EncoderInfo(self.name, self.modality, self.dim, self.fingerprint, self.space)
 
 
 def check_texts(name: str, items: Sequence[Any], max_characters: int | None = None) -> list[str]:

@@ -145,6 +145,7 @@ class Card(_Strict):
         citation: whom to cite; one line.
         homepage: where the weights come from.
         languages: ISO 639-1 codes a text encoder understands; empty means any.
+        space: name of the space it shares with encoders of other modalities; empty means none.
         pooling: how many vectors become one, in the words of the runtime.
         normalisation: ``l2`` or ``none``.
         signature: of a SavedModel; empty means that the module itself is called.
@@ -165,6 +166,7 @@ class Card(_Strict):
     citation: str
     homepage: str = ""
     languages: tuple[str, ...] = ()
+    space: Annotated[str, Field(max_length=100)] = ""
     pooling: str = "none"
     normalisation: Literal["l2", "none"] = "none"
     signature: str = ""

@@ -8,6 +8,7 @@ check_encoder(MyEncoder(), example_samples("text"))
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -16,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Encoder, Modality
+from multimodal_dql.encoders.plugins import one_line
 from multimodal_dql.errors import EncoderError
 
 __all__ = ["Check", "check_encoder", "example_samples", "iter_checks"]
 
 Samples = Sequence[Any]
+
+SLOWEST_SECONDS = 60.0
+"""What one item may take: at this pace 1,000 items take more than half a day."""
 
 _TOLERANCE = 1e-5
 """Largest difference, as a share of the largest number, that a batch may make: rounding of float32 sums."""
@@ -39,8 +44,8 @@ class Check:
             self.run(encoder, samples)
         except EncoderError:
             raise
-        except Exception as error:  # the encoder is a stranger's code; whatever it raises is a finding
-            _fail(encoder, f"{self.name}: it raised {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:  # a stranger's code; whatever it raises is a finding
+            _fail(encoder, f"{self.name}: it raised {one_line(error)}")
 
 
 def check_encoder(encoder: Encoder, samples: Samples | None = None) -> None:
@@ -62,6 +67,7 @@ def iter_checks() -> Iterator[Check]:
     """Every check, cheapest first."""
     for run in (
         _facts,
+        _pace,
         _shape,
         _dtype,
         _finite,
@@ -111,6 +117,25 @@ def _facts(encoder: Encoder, samples: Samples) -> None:
         _fail(encoder, f"facts: `dim` is {encoder.dim!r}; set it to the length of an embedding")
     if not isinstance(encoder.fingerprint, str) or not encoder.fingerprint:
         _fail(encoder, "facts: set `fingerprint` to a string that changes with the weights and preprocessing")
+
+
+def _pace(encoder: Encoder, samples: Samples) -> None:
+    """In a thread that is left behind, so that an encoder that hangs is named, too."""
+    raised: list[BaseException] = []
+
+    def one_item() -> None:
+        try:
+            encoder.encode(samples[:1])
+        except BaseException as error:  # raised again below
+            raised.append(error)
+
+    thread = threading.Thread(target=one_item, daemon=True)
+    thread.start()
+    thread.join(SLOWEST_SECONDS)
+    if thread.is_alive():
+        _fail(encoder, f"pace: one item takes more than {SLOWEST_SECONDS:g} s; use a smaller model")
+    if raised:
+        raise raised[0]
 
 
 def _shape(encoder: Encoder, samples: Samples) -> None:

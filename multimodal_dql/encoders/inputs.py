@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from multimodal_dql.datasets.catalogue import Variant
 from multimodal_dql.datasets.media import MediaLoader, media_digest
 from multimodal_dql.encoders.base import Encoder, Modality
+from multimodal_dql.encoders.plugins import one_line
 from multimodal_dql.errors import EncoderError, InputError
 
 __all__ = ["checked_encode", "content_key", "decoded", "source"]
@@ -27,8 +28,8 @@ def checked_encode(encoder: Encoder, items: list[Any]) -> NDArray[np.float32]:
         vectors = encoder.encode(items)
     except InputError:
         raise
-    except Exception as error:  # an encoder may be a stranger's code
-        detail = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # an encoder may be a stranger's code
+        detail = one_line(error)
         raise EncoderError(name=encoder.name, detail=detail, detail_zh=detail) from error
     if not isinstance(vectors, np.ndarray) or vectors.shape != (len(items), encoder.dim):
         shape = getattr(vectors, "shape", type(vectors).__name__)

@@ -6,9 +6,6 @@ run whose embeddings are all cached never loads a model.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -17,12 +14,22 @@ from multimodal_dql.encoders.base import Encoder, EncoderInfo
 from multimodal_dql.encoders.cards import Card, card_paths, cards_in, read_card
 from multimodal_dql.encoders.paths import add_extra_cards, user_cards
 from multimodal_dql.encoders.pins import with_pins
+from multimodal_dql.encoders.plugins import (
+    class_facts,
+    late,
+    load_plug_in,
+    load_registered,
+    make_encoder,
+    named_encoder,
+    package_of,
+    plug_in_names,
+    within,
+)
 from multimodal_dql.encoders.sources import State, atomic_write, pin, resolve, whereabouts
 from multimodal_dql.errors import EncoderError, InputError, OutputError, UnknownNameError
 
 __all__ = [
     "DEFAULT_ENCODERS",
-    "ENTRY_POINT_GROUP",
     "add_card",
     "add_card_text",
     "encoder_card",
@@ -42,7 +49,8 @@ __all__ = [
 DEFAULT_ENCODERS = ("use-multilingual", "efficientnet-lite0", "speech-embedding")
 """One encoder a modality, all from installed packages."""
 
-ENTRY_POINT_GROUP = "multimodal_dql.encoders"
+LISTING_SECONDS = 15.0
+"""What a plug-in may take to be imported when all are listed; whoever names it waits for it."""
 
 _RUNTIME_CODE = "multimodal_dql.encoders.runtimes."
 _ANY = ""
@@ -91,7 +99,7 @@ def runtime_names() -> list[str]:
 
 def encoder_names() -> list[str]:
     """Every known encoder: registered by hand, from cards, from other packages."""
-    return sorted({*_registered, *card_paths(), *_entry_points()})
+    return sorted({*_registered, *card_paths(), *plug_in_names()})
 
 
 def load_encoder(name: str) -> Encoder:
@@ -105,7 +113,7 @@ def load_encoder(name: str) -> Encoder:
     """
     if name not in _registered and name in (cards := card_paths()):
         return load_card(_card_at(cards[name]))
-    return _checked(name, _make(name, _plug_in(name)))
+    return make_encoder(name, _plug_in(name))
 
 
 def encoder_info(name: str) -> EncoderInfo:
@@ -114,17 +122,10 @@ def encoder_info(name: str) -> EncoderInfo:
         card = _card_at(cards[name])
         runtime = _runtime(card)
         return EncoderInfo(
-            card.name, card.modality, card.dim, card.fingerprint(runtime.code, runtime.revision)
+            card.name, card.modality, card.dim, card.fingerprint(runtime.code, runtime.revision), card.space
         )
     plug_in = _plug_in(name)
-    facts = [getattr(plug_in, field, None) for field in ("name", "modality", "dim", "fingerprint")]
-    if (
-        isinstance(plug_in, type)
-        and [type(fact) for fact in facts] == [str, str, int, str]
-        and facts[0] == name
-    ):
-        return EncoderInfo(*cast(tuple[Any, Any, Any, Any], tuple(facts)))
-    return _checked(name, _make(name, plug_in)).info
+    return class_facts(name, plug_in) or make_encoder(name, plug_in).info
 
 
 def encoder_states() -> list[tuple[EncoderInfo, State]]:
@@ -132,7 +133,8 @@ def encoder_states() -> list[tuple[EncoderInfo, State]]:
     states: list[tuple[EncoderInfo, State]] = []
     for name in encoder_names():
         try:
-            card, info = encoder_card(name), encoder_info(name)
+            info = _examined(name)
+            card = encoder_card(name)
         except InputError:
             continue  # `encoder_problems` names it
         states.append((info, "installed" if card is None else whereabouts(card)))
@@ -157,7 +159,9 @@ def encoder_card(name: str) -> Card | None:
 def load_card(card: Card) -> Encoder:
     """The encoder that `card` describes: its runtime made with its verified files."""
     runtime = _runtime(card)
-    return _checked(card.name, runtime(card, resolve(card)))
+    encoder = named_encoder(card.name, runtime(card, resolve(card)))
+    encoder.space = card.space
+    return encoder
 
 
 def fetch_encoder(name: str) -> dict[str, Path]:
@@ -168,7 +172,7 @@ def fetch_encoder(name: str) -> dict[str, Path]:
 
 def register_encoder(name: str, encoder: str | Callable[[], Encoder]) -> None:
     """Makes a class or factory (or a late ``module:attr`` string) known as `name` in this process."""
-    if name in card_paths() or name in _entry_points():
+    if name in card_paths() or name in plug_in_names():
         raise EncoderError(
             name=name, detail="this name is taken; choose another", detail_zh="该名称已被占用；请换一个"
         )
@@ -240,32 +244,21 @@ def use_cards(folder: Path) -> list[str]:
 def encoder_problems() -> list[InputError]:
     """What is wrong with cards and plug-ins, one error each; a broken one never stops the others."""
     problems: list[InputError] = []
-    for name in sorted({*card_paths()} & {*_entry_points()}):
-        point = _entry_points()[name]
+    for name in sorted({*card_paths()} & plug_in_names()):
+        owner = package_of(name)
         problems.append(
             EncoderError(
                 name=name,
-                detail=f"the plug-in of {_package(point)} has the name of a card and is not used; rename one",
-                detail_zh=f"{_package(point)} 的插件与卡片重名，未被使用；请改名",
+                detail=f"the plug-in of {owner} has the name of a card and is not used; rename one",
+                detail_zh=f"{owner} 的插件与卡片重名，未被使用；请改名",
             )
         )
     for name in encoder_names():
         try:
-            if encoder_card(name) is None:
-                _plug_in(name)
-            else:
-                encoder_info(name)
+            _examined(name)
         except InputError as error:
             problems.append(error)
     return problems
-
-
-def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)}
-
-
-def _package(point: importlib.metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else point.value
 
 
 def _card_at(path: Path) -> Card:
@@ -283,57 +276,20 @@ def _runtime(card: Card) -> Runtime:
             detail=f"the runtime {card.runtime} reads {' or '.join(code)}, not {card.modality}",
             detail_zh=f"运行方式 {card.runtime} 只接受 {'、'.join(code)}，不接受 {card.modality}",
         )
-    return cast(Runtime, _late(_RUNTIME_CODE + target))
-
-
-def _late(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return cast(Runtime, late(_RUNTIME_CODE + target))
 
 
 def _plug_in(name: str) -> Any:
     """The class or factory behind a name that has no card; a failing import is the plug-in's, and says so."""
-    point = _entry_points().get(name)
-    if name not in _registered and point is None:
+    if name in _registered:
+        return load_registered(name, _registered[name])
+    if name not in plug_in_names():
         raise UnknownNameError(kind="encoder", kind_zh="编码器", name=name, known=encoder_names())
-    try:
-        if name in _registered:
-            found = _registered[name]
-            return _late(found) if isinstance(found, str) else found
-        return point.load() if point else None
-    except Exception as error:  # code of strangers may raise anything
-        raise _broken(name, error) from error
+    return load_plug_in(name)
 
 
-def _make(name: str, plug_in: Any) -> Any:
-    try:
-        return plug_in()
-    except EncoderError:
-        raise
-    except Exception as error:  # code of strangers may raise anything
-        raise _broken(name, error) from error
-
-
-def _broken(name: str, error: Exception) -> EncoderError:
-    point = _entry_points().get(name)
-    owner = _package(point) if point else "the registered class"
-    cause = f"{type(error).__name__}: {error}"
-    return EncoderError(
-        name=name,
-        detail=f"the plug-in of {owner} cannot be loaded ({cause}); update or uninstall it",
-        detail_zh=f"{owner} 的插件无法加载（{cause}）；请更新或卸载它",
-    )
-
-
-def _checked(name: str, encoder: Any) -> Encoder:
-    """`encoder`, if it is one and answers to `name`."""
-    if not isinstance(encoder, Encoder) or encoder.name != name:
-        given = (
-            f"an encoder called '{encoder.name}'" if isinstance(encoder, Encoder) else type(encoder).__name__
-        )
-        raise EncoderError(
-            name=name,
-            detail=f"this name leads to {given}; mend the plug-in",
-            detail_zh=f"该名称指向 {given}；请修正插件",
-        )
-    return encoder
+def _examined(name: str) -> EncoderInfo:
+    """Facts of an encoder for a list of all: a plug-in that takes long is not waited for."""
+    if name in _registered or name in card_paths() or name not in plug_in_names():
+        return encoder_info(name)
+    return cast(EncoderInfo, within(LISTING_SECONDS, name, lambda: encoder_info(name)))

@@ -1,6 +1,6 @@
 """A store of embeddings: memory-mapped, append-only, checked row by row, safe under several processes.
 
-One folder for each encoder fingerprint holds four files::
+One folder for each encoder (its name, fingerprint and dimension) holds four files::
 
     rows.f32   float32 rows of `dim` numbers, one after the other
     index.bin  one record for each row, in the same order: 32 bytes key, 16 bytes checksum of key and row
@@ -57,13 +57,14 @@ class VectorStore:
 
     Args:
         root: folder of all stores; made when the first row is written.
-        info: whose embeddings these are; another fingerprint is another folder.
+        info: whose embeddings these are; another name or fingerprint is another folder.
 
     """
 
     def __init__(self, root: Path, info: EncoderInfo) -> None:
         self.dim = info.dim
-        digest = hashlib.sha256(f"{info.fingerprint}\n{info.dim}".encode()).hexdigest()[:32]
+        # The name, too: two strangers may both call their first version "1".
+        digest = hashlib.sha256(f"{info.name}\n{info.fingerprint}\n{info.dim}".encode()).hexdigest()[:32]
         self.folder = root / digest
         self._info = info
         self._rows = self.folder / "rows.f32"

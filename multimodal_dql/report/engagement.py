@@ -81,7 +81,10 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "若比较的正是拟合所用的测试，本检查更容易通过。",
     ),
     "columns_ignored": ("columns that are not read", "未读取的列"),
-    "columns_from_after_a_test": ("of them outcomes, known only after a test", "其中测试结束后才知道的结果列"),
+    "columns_from_after_a_test": (
+        "of them outcomes, known only after a test",
+        "其中测试结束后才知道的结果列",
+    ),
     "rows": ("rows read", "读取的行"),
     "tests_read": ("tests read", "读取的测试"),
     "rows_in_risk_window": ("rows in the risk window, left out", "风险时段内的行（剔除）"),

@@ -29,23 +29,6 @@ def _own_registry(monkeypatch, tmp_path):
     monkeypatch.setenv("MULTIMODAL_DQL_CARDS", str(tmp_path / "user-cards"))
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """A function that installs a package whose entry points are plug-ins."""
-
-    def install(package, module, **points):
-        site = tmp_path / "site"
-        info = site / f"{package}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"{name.replace('_', '-')} = {target}" for name, target in points.items()]
-        (info / "entry_points.txt").write_text("[multimodal_dql.encoders]\n" + "\n".join(lines))
-        (site / f"{package}.py").write_text(module)
-        monkeypatch.syspath_prepend(str(site))
-
-    return install
-
-
 def test_the_defaults_are_known_one_a_modality():
     assert set(DEFAULT_ENCODERS) <= set(encoder_names())
     assert {encoder_info(name).modality for name in DEFAULT_ENCODERS} == {"text", "image", "audio"}
@@ -93,37 +76,6 @@ def test_a_name_that_leads_to_another_encoder_or_none():
         load_encoder("short")
     with pytest.raises(EncoderError, match="leads to dict"):
         load_encoder("dict")
-
-
-def test_a_plug_in_is_found_through_its_entry_point(install):
-    install("nice_plugin", "from tests.encoders.toys import Lengths\n", lengths="nice_plugin:Lengths")
-    assert load_encoder("lengths").encode(["abc"]).tolist() == [[3, 0]]
-    assert encoder_problems() == []
-
-
-def test_a_broken_plug_in_is_named_and_costs_only_itself(install):
-    install("broken_plugin", "import no_such_library\n", broken="broken_plugin:X")
-    assert "broken" in encoder_names()
-    assert encoder_info("minilm").dim == 384
-    with pytest.raises(
-        EncoderError, match=r"plug-in of broken_plugin .*no_such_library.*update or uninstall"
-    ):
-        load_encoder("broken")
-    assert [error.fields["name"] for error in encoder_problems()] == ["broken"]
-
-
-def test_a_plug_in_that_fails_when_made_is_named(install):
-    module = "def make():\n    raise MemoryError('too big')\n"
-    install("hungry_plugin", module, hungry="hungry_plugin:make")
-    with pytest.raises(EncoderError, match=r"hungry_plugin cannot be loaded \(MemoryError: too big\)"):
-        load_encoder("hungry")
-
-
-def test_a_plug_in_cannot_replace_a_built_in_and_is_told(install):
-    install("greedy_plugin", "from tests.encoders.toys import Lengths\n", minilm="greedy_plugin:Lengths")
-    assert encoder_info("minilm").dim == 384
-    (problem,) = encoder_problems()
-    assert "greedy_plugin has the name of a card" in str(problem)
 
 
 def test_a_broken_card_of_the_user_costs_only_itself(tmp_path):

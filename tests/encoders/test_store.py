@@ -169,3 +169,11 @@ def test_infos_and_clearing(store, tmp_path):
     assert store_infos(tmp_path) == []
     assert (tmp_path / "other/keep.txt").exists()
     assert names_in(store, 1) == set()
+
+
+def test_two_encoders_with_one_fingerprint_do_not_mix(tmp_path):
+    one, two = (VectorStore(tmp_path, EncoderInfo(name, "text", 1, "1")) for name in ("one", "two"))
+    key = bytes(32)
+    one.append({key: np.ones(1, np.float32)})
+    assert two.read([key]) == {}
+    assert one.read([key])[key].tolist() == [1]
