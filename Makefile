@@ -40,7 +40,7 @@ SB3 := .venv-sb3
 $(SB3)/.ready: $(READY)
 	test -x $(SB3)/bin/python || $(PYTHON) -m venv $(SB3)
 	printf '%s\n' $(CURDIR)/$(ENV)/lib/python3*/site-packages $(CURDIR) > $$(echo $(SB3)/lib/python3*/site-packages)/below.pth
-	$(SB3)/bin/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt 'stable-baselines3>=2.4' 'torch>=2.8' 'ray>=2.40'
+	$(SB3)/bin/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt 'stable-baselines3>=2.4' 'torch>=2.8' 'ray>=2.40' 'setuptools<82'
 	touch $@
 
 test-sb3: $(SB3)/.ready
