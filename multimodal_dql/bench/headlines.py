@@ -56,7 +56,7 @@ REFERENCE = {
 }
 """Published or usual figures of other protocols; not comparable row by row."""
 
-QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS = 300, 3, 10
+QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS = 300, 2, 8
 ABLATION_TAUS = (50, 200, 400, 1000)
 
 
