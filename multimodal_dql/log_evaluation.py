@@ -140,6 +140,11 @@ class LogEvaluation:
     logged: Estimate
     policies: tuple[PolicyEvaluation, ...]
 
+    def comparable(self, policy: PolicyEvaluation, other: str) -> bool:
+        """Whether the log can answer for both: a difference to what nobody knows is not known either."""
+        both = (policy, *(p for p in self.policies if p.name == other))
+        return all(p.result.verdict.answerable for p in both)
+
 
 class Log(Protocol):
     """What `multimodal_dql.datasets.events.EventLog` offers; every call of `batches` counts anew."""

@@ -82,6 +82,7 @@ def evaluate(
         from multimodal_dql.datasets.catalogue import read_catalogue
 
         read = read_catalogue(catalogue)
+        titles = {item.item_id: item.title for item in read.items}
         states, learned = _with_catalogue(read, agent, reward)
     else:
         states, learned = LogStates(reward), {}

@@ -42,11 +42,11 @@ def evaluation_to_dict(found: LogEvaluation) -> dict[str, Any]:
             "notes": [note.text("en") for note in found.notes],
         },
         "logged": _estimate(found.logged),
-        "policies": {policy.name: _policy(policy) for policy in found.policies},
+        "policies": {policy.name: _policy(policy, found) for policy in found.policies},
     }
 
 
-def _policy(policy: PolicyEvaluation) -> dict[str, Any]:
+def _policy(policy: PolicyEvaluation, found: LogEvaluation) -> dict[str, Any]:
     verdict, headline = policy.result.verdict, policy.headline
     numbers = (headline.value, headline.low, headline.high)
     known = map(json_number, numbers) if verdict.answerable else (None, None, None)
@@ -58,7 +58,8 @@ def _policy(policy: PolicyEvaluation) -> dict[str, Any]:
         "estimator": policy.result.headline,
         **dict(zip(("value", "low", "high"), known, strict=True)),
         "against": {
-            other: _estimate(gap) if verdict.answerable else None for other, gap in policy.against.items()
+            other: _estimate(gap) if found.comparable(policy, other) else None
+            for other, gap in policy.against.items()
         },
         "estimates": {name: _estimate(e) for name, e in policy.result.estimates.items()},
         "diagnostics": _plain(asdict(policy.result.diagnostics)),

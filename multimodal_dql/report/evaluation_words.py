@@ -85,7 +85,7 @@ class Words:
             )
             out = [t(f"evaluation_say_{key}", **fields, relative=relative, gap_low=low, gap_high=high)]
         for other, pair in policy.against.items():
-            if other != LOGGED:
+            if other != LOGGED and self.found.comparable(policy, other):
                 earned = next(p.headline.value for p in self.found.policies if p.name == other)
                 three = (self._relative(x, earned) for x in (pair.value, pair.low, pair.high))
                 ends = dict(zip(("gap", "low", "high"), three, strict=True))

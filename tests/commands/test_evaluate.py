@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import Call
-from tests.logs import ROOM, newsroom_log
+from tests.logs import ROOM, Newsroom, newsroom_log
 
 
 @pytest.fixture
@@ -78,6 +79,29 @@ def test_a_log_that_cannot_say_has_no_number_to_read(call: Call, tmp_path: Path)
     assert first["needed"]
     assert first["value"] is first["low"] is first["high"] is None
     assert "cannot say what first" in call("evaluate", path, "--policy", "first").out
+
+
+def test_no_difference_is_told_to_a_policy_that_the_log_cannot_judge(call: Call, tmp_path: Path) -> None:
+    # One in a hundred decisions shows the first variant: enough for a quarter of the choices, too few for all of them.
+    room = Newsroom(np.full((1, 4), 0.3), np.array([[0.01, 0.33, 0.33, 0.33]]))
+    path = tmp_path / "log.parquet"
+    pq.write_table(newsroom_log(5_000, 14, room), path)
+    done = call("evaluate", path, "--policy", "uniform,first", "--compare", "first", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)["policies"]
+    assert not found["first"]["answerable"]
+    assert found["uniform"]["answerable"]
+    assert found["uniform"]["against"]["logged"] is not None
+    assert found["uniform"]["against"]["first"] is None
+
+
+def test_stories_go_by_their_titles(call: Call, log: Path, tmp_path: Path) -> None:
+    catalogue = tmp_path / "目录.csv"
+    rows = [f"故事{i},{name},标题 {name},第 {i} 个故事" for i in range(3) for name in ("甲", "b")]
+    catalogue.write_text("\n".join(["item_id,variant_id,caption,title", *rows]), "utf-8")
+    out = tmp_path / "page"
+    assert call("evaluate", log, "--catalogue", catalogue, "--out", out).code == 0
+    assert "第 2 个故事" in (out / "index.html").read_text("utf-8")
 
 
 @pytest.mark.slow
