@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.agreement import AGREEMENTS
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
 from multimodal_dql.last_layer import LastLayer
 from multimodal_dql.run_config import read_config
 from multimodal_dql.run_file import LAYER, SCHEMA_VERSION, WEIGHTS, read_tensors, write_run
 from multimodal_dql.state import (
+    DERIVED,
     RECORD_WIDTH,
     ContentProjection,
     ContextField,
@@ -128,7 +128,7 @@ class Agent:
     @property
     def encoders(self) -> tuple[str, ...]:
         """The encoders it was trained with."""
-        return tuple(e.name for e in self.projection.encoders if e.modality not in AGREEMENTS)
+        return tuple(e.name for e in self.projection.encoders if e.modality not in DERIVED)
 
     def known(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
         """The number of each story among the training stories, -1 when new."""

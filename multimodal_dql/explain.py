@@ -15,7 +15,7 @@ from multimodal_dql.agent import Agent
 from multimodal_dql.agreement import AGREEMENTS
 from multimodal_dql.features import Features
 from multimodal_dql.ranking import Reason
-from multimodal_dql.state import Candidates, State, record_features
+from multimodal_dql.state import PAST, Candidates, State, record_features
 
 __all__ = ["later_reason", "reasons"]
 
@@ -65,6 +65,10 @@ def reasons(
                 out[i][k].append(_agreement_reason(block.modality, float(effects[i, k])))
             continue
         for i, k in zip(*np.nonzero(candidates.available), strict=True):
+            if block.modality == PAST:
+                if abs(effects[i, k]) >= SMALLEST:
+                    out[i][k].append(_past_reason(float(effects[i, k])))
+                continue
             if abs(effects[i, k]) >= SMALLEST:
                 out[i][k].append(_modality_reason(block.modality, float(effects[i, k])))
             near = _neighbour(agent, candidates, int(i), int(k), block, features.catalogue.items[i].item_id)
@@ -152,6 +156,16 @@ def _agreement_reason(modality: str, effect: float) -> Reason:
         effect=effect,
         en=f"{en} what the headline says: {_percent(effect)} clicks compared with an average agreement of this story",
         zh=f"{zh}：与该条目的平均相符程度相比，点击 {_percent(effect)}",
+    )
+
+
+def _past_reason(effect: float) -> Reason:
+    en, zh = "what past tests say of it", "过去测试对它的预期"
+    return Reason(
+        kind="past",
+        effect=effect,
+        en=f"{en}: {_percent(effect)} clicks compared with an average variant of this story",
+        zh=f"{zh}：与该条目的平均变体相比，点击 {_percent(effect)}",
     )
 
 

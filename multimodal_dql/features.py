@@ -36,6 +36,7 @@ from multimodal_dql.errors import (
 
 __all__ = [
     "Features",
+    "PastEffects",
     "Progress",
     "cache_info",
     "clear_cache",
@@ -47,6 +48,21 @@ __all__ = [
 ]
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PastEffects:
+    """What past A/B tests expect of the variants of a catalogue (`multimodal_dql.past_tests`).
+
+    Attributes:
+        fingerprint: of the content prior that says so.
+        effect: (N,) expected logit of a click against the siblings, 0 where nothing is known.
+        known: (N,).
+    """
+
+    fingerprint: str
+    effect: NDArray[np.float64]
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,7 @@ class Features:
         encoded: embeddings made by this call (one for each encoder and distinct content).
         cached: embeddings found in the cache.
         seconds: wall-clock time of this call.
+        past: what past tests expect of the variants, if they were asked.
 
     """
 
@@ -74,6 +91,7 @@ class Features:
     encoded: int
     cached: int
     seconds: float
+    past: PastEffects | None = None
 
 
 def features(

@@ -14,7 +14,7 @@ from multimodal_dql.datasets.catalogue import Item
 from multimodal_dql.explain import later_reason, reasons
 from multimodal_dql.features import Features
 from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking, Reason, Verdict
-from multimodal_dql.state import candidate_table
+from multimodal_dql.state import PAST, candidate_table
 
 __all__ = ["Z90", "rank", "verdict"]
 
@@ -23,6 +23,11 @@ EVIDENCE = (
     "hypothesis for a live test"
 )
 EVIDENCE_ZH = "模拟受众：点击由互动模型产生，并非来自您的真实读者。请把排序当作线上测试的假设"
+PREFERRING = (
+    "what past A/B tests preferred, and a simulated audience that prefers the same: clicks were drawn from an "
+    "engagement model, not from your readers. Treat the order as a hypothesis for a live test"
+)
+PREFERRING_ZH = "过去 A/B 测试的偏好，与偏好相同的模拟受众：点击由模型产生，并非真实读者。请把排序当作线上测试的假设"
 OWN_COUNTS = "the impressions and clicks in your catalogue, where there are any; for the rest "
 OWN_COUNTS_ZH = "目录中已有的展示和点击记录；其余部分依据"
 LOGGED = (
@@ -86,7 +91,8 @@ def _evidence(agent: Agent) -> tuple[str, str]:
     """What the agent's knowledge rests on, in English and in Chinese."""
     log = agent.facts.get("log")
     if not isinstance(log, Mapping):
-        return EVIDENCE, EVIDENCE_ZH
+        past = any(e.modality == PAST for e in agent.projection.encoders)
+        return (PREFERRING, PREFERRING_ZH) if past else (EVIDENCE, EVIDENCE_ZH)
     counts = {name: f"{int(log.get(name, 0)):,}" for name in ("decisions", "clicks")}
     return LOGGED.format(**counts), LOGGED_ZH.format(**counts)
 

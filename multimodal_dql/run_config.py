@@ -74,7 +74,7 @@ class _Context(_Part):
 
 class _Encoder(_Part):
     name: Name
-    modality: Literal["image", "text", "audio", "image-text", "audio-text"]
+    modality: Literal["image", "text", "audio", "image-text", "audio-text", "past-tests"]
     fingerprint: Name
 
 

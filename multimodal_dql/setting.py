@@ -67,7 +67,9 @@ class Setting:
             )
         projection = self.agent.projection if self.agent else ContentProjection.fit(encoded)
         candidates = candidate_table(encoded, projection)
-        audience = self.audience or Audience.draw(candidates, projection.widths, self.seed, self.config)
+        audience = self.audience or Audience.draw(
+            candidates, projection.widths, self.seed, self.config, projection.past
+        )
         return Stage.of(World.draw(audience.under(self.config), candidates, self.seed))
 
 

@@ -33,6 +33,10 @@ Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
 
+PAST = "past-tests"
+"""What stands for a modality, and for a name, where what past A/B tests expect stands among encoders."""
+DERIVED = (*AGREEMENTS, PAST)
+"""Modalities of blocks that no encoder makes."""
 RECORD_WIDTH = 3
 PRIOR_IMPRESSIONS = 200.0
 """Pseudo-impressions that pull a variant's own click rate towards its story's; see `record_features`."""
@@ -179,6 +183,11 @@ class ContentProjection:
                     components=_whitening(centred, width).astype(np.float32),
                 )
             )
+        past = features.past
+        if past is not None and np.any(past.effect):
+            none, known = np.zeros(1, np.float32), past.effect[past.known, None]
+            scale = _whitening(known, 1).astype(np.float32)
+            fitted.append(EncoderProjection(PAST, PAST, past.fingerprint, none, scale))
         for pair in aligned_pairs(features.encoders):
             value, seen = agreement(features, pair)
             if np.any(value):
@@ -191,6 +200,15 @@ class ContentProjection:
         """Components kept of each encoder; their sum is ``P``."""
         return tuple(e.components.shape[1] for e in self.encoders)
 
+    @property
+    def past(self) -> NDArray[np.float64]:
+        """Logit of a click that past tests expect of a unit of each column, (P,); 0 where they were not asked."""
+        blocks = [
+            1.0 / e.components[0] if e.modality == PAST else np.zeros(e.components.shape[1])
+            for e in self.encoders
+        ]
+        return np.concatenate(blocks).astype(np.float64) if blocks else np.zeros(0)
+
     def apply(self, features: Features) -> tuple[Float, Float]:
         """Project a catalogue's embeddings.
 
@@ -201,7 +219,7 @@ class ContentProjection:
             RunError: the catalogue was encoded with other encoders, or another version of one.
         """
         names = [info.name for info in features.encoders]
-        wanted = [e.name for e in self.encoders if e.modality not in AGREEMENTS]
+        wanted = [e.name for e in self.encoders if e.modality not in DERIVED]
         if names != wanted:
             raise RunError(
                 path="encoders",
@@ -227,6 +245,11 @@ class ContentProjection:
             masks.append(seen)
         pairs = {pair.name: pair for pair in aligned_pairs(features.encoders)}
         for projection in self.encoders[len(wanted) :]:
+            if projection.modality == PAST:
+                value, seen = _past(features, projection.fingerprint)
+                blocks.append(np.clip(value[:, None] * projection.components[0], -4.0, 4.0))
+                masks.append(seen)
+                continue
             pair = pairs.get(projection.name)
             if pair is None or pair.fingerprint != projection.fingerprint:
                 raise RunError(
@@ -241,6 +264,20 @@ class ContentProjection:
         content = np.concatenate(blocks, axis=1) if blocks else np.zeros((n, 0))
         present = np.stack(masks, axis=1) if masks else np.zeros((n, 0))
         return content.astype(np.float32), present.astype(np.float32)
+
+
+def _past(features: Features, fingerprint: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Effects that past tests expect, (N,), and where they know, (N,). Raises `RunError` if another prior says so."""
+    past = features.past
+    if past is None or past.fingerprint != fingerprint:
+        raise RunError(
+            path="past tests",
+            detail="the agent was trained with what past tests expect (train --prior), and this catalogue was not "
+            "scored by the same prior; use the run directory as it was written, or train again",
+            detail_zh="智能体训练时用到了过去测试的预期（train --prior），而此目录未由同一先验评分；"
+            "请使用完整的运行目录，或重新训练",
+        )
+    return past.effect, past.known
 
 
 def _group_mean(x: NDArray[np.float64], groups: Int) -> NDArray[np.float64]:

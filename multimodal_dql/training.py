@@ -69,7 +69,7 @@ def train(
     items = encoded.catalogue.items
     projection = ContentProjection.fit(encoded)
     candidates = candidate_table(encoded, projection)
-    people = Audience.draw(candidates, projection.widths, config.seed, audience)
+    people = Audience.draw(candidates, projection.widths, config.seed, audience, projection.past)
     world = World.draw(people, candidates, config.seed)
     ids = tuple(item.item_id for item in items)
     variants = [[v.variant_id for v in item.variants] for item in items]

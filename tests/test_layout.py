@@ -52,6 +52,7 @@ LAYERS = (
     "evaluation",
     "simulation",
     "prior",
+    "past_tests",
     "allocation",
     "calibration",
     "train_config",

@@ -53,19 +53,19 @@ class _Statements:
 
 
 def bench_calibration(runs: Sequence[Path], encode: Any) -> dict[str, Any]:
-    """Pool the statements of several runs about the catalogue that `encode(encoders)` gives.
+    """Pool the statements of several runs about the catalogue that `encode(agent, run)` gives.
 
     A run is judged in front of the audience that it was trained for, each story by members that did not learn from it.
 
     Args:
         runs: directories of training runs.
-        encode: from names of encoders to the features of a catalogue.
+        encode: from an agent and its run to the features of a catalogue.
     """
     found = []
     for run in runs:
         setting = read_setting(run, None)
         if setting.agent is not None:
-            found.append(_statements(setting, encode(list(setting.agent.encoders))))
+            found.append(_statements(setting, encode(setting.agent, run)))
     return _pooled(found) | {"runs": [str(run) for run in runs]}
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from multimodal_dql.commands.common import encode_catalogue, encoder_list
+from multimodal_dql.commands.common import encode_for, encoder_list
 from multimodal_dql.commands.options import EncodersOpt, JsonOpt, LangOpt, SeedOpt
 from multimodal_dql.terminal import emit, progress, table
 
@@ -151,7 +151,7 @@ def calibration(
         result = bench_new_stories(range(1, seeds + 1))
     else:
         read = read_catalogue(catalogue)
-        result = bench_calibration(agent, lambda names: encode_catalogue(read, names, strict=False))
+        result = bench_calibration(agent, lambda learned, run: encode_for(learned, run, read, strict=False))
     rows = [
         (
             f"{row['from']:.2f} to {row['to']:.2f}",

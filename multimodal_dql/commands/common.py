@@ -8,7 +8,7 @@ from typing import Any
 from multimodal_dql.errors import UnknownNameError, UsageError
 from multimodal_dql.terminal import announce, progress
 
-__all__ = ["encode_catalogue", "encode_file", "encoder_list", "timed", "write_json"]
+__all__ = ["encode_catalogue", "encode_file", "encode_for", "encoder_list", "timed", "write_json"]
 
 
 def encode_catalogue(catalogue: Any, encoders: list[str], strict: bool) -> Any:
@@ -19,6 +19,18 @@ def encode_catalogue(catalogue: Any, encoders: list[str], strict: bool) -> Any:
         encoded = features(catalogue, encoders, strict=strict, progress=tick)
     _tell(encoded, len(encoded.catalogue.items), len(encoded.catalogue.variants))
     return encoded
+
+
+def encode_for(agent: Any, run: Path, catalogue: Any, strict: bool) -> Any:
+    """Encode a catalogue as an agent wants it, with what past tests expect where it was trained with that."""
+    from multimodal_dql.past_tests import PastTests
+
+    past = PastTests.of_run(run, agent)
+    encoded = encode_catalogue(catalogue, list(agent.encoders), strict)
+    if past is None:
+        return encoded
+    with progress() as tick:
+        return past.beside(encoded, progress=tick)
 
 
 def encode_file(catalogue: Path, encoders: list[str], strict: bool, engine: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multimodal_dql.commands.common import encode_catalogue, write_json
+from multimodal_dql.commands.common import encode_for, write_json
 from multimodal_dql.commands.options import JsonOpt, LangOpt, OutOpt, SeedOpt
 from multimodal_dql.errors import UnknownNameError, UsageError
 from multimodal_dql.terminal import announce, emit, language, progress
@@ -124,7 +124,7 @@ def _with_catalogue(read: Catalogue, run: Path | None, reward: str) -> tuple[Log
     if run is None:
         return LogStates(reward), {}
     learned = Agent.load(run)
-    encoded = encode_catalogue(read, list(learned.encoders), strict=False)
+    encoded = encode_for(learned, run, read, strict=False)
     items = encoded.catalogue.items
     ids = [item.item_id for item in items]
     known = KnownVariants(

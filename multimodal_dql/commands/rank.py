@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multimodal_dql.commands.common import encode_catalogue
+from multimodal_dql.commands.common import encode_for
 from multimodal_dql.terminal import progress
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def rank_with_agent(
     fixed = learned.context.parse(list(context))
     if out is not None:
         writable_folder(out)
-    encoded = encode_catalogue(read, list(learned.encoders), strict)
+    encoded = encode_for(learned, run, read, strict)
     shown = dict(pair.split("=", 1) for pair in context)
     return rank(learned, encoded, fixed, shown=shown), encoded.catalogue
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from multimodal_dql.commands.common import encode_catalogue, encoder_list, write_json
+from multimodal_dql.commands.common import encode_catalogue, encode_for, encoder_list, write_json
 from multimodal_dql.commands.options import (
     DEFAULT_ENCODERS,
     AssumeOpt,
@@ -111,8 +111,11 @@ def simulate(
     setting = read_setting(agent, engagement, off, assume=assume or (), seed=drawn)
     if out is not None:
         writable_folder(out)
-    names = list(setting.agent.encoders) if setting.agent else encoder_list(encoders)
-    encoded = encode_catalogue(read, names, strict=False)
+    encoded = (
+        encode_for(setting.agent, agent, read, strict=False)
+        if setting.agent is not None and agent is not None
+        else encode_catalogue(read, encoder_list(encoders), strict=False)
+    )
     stage = setting.stage(encoded)
     arms = arms_of(specs, stage, setting.agent, encoded, seed=seed, records=records)
     item_ids = [item.item_id for item in encoded.catalogue.items]

@@ -66,6 +66,14 @@ def train(
         ),
     ] = None,
     sessions: Annotated[int, typer.Option(min=100, help="Simulated sessions of the test afterwards.")] = 4000,
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            "--prior",
+            metavar="RUN",
+            help="Directory of prior fit: start from what past A/B tests say of each variant.",
+        ),
+    ] = None,
     engagement: EngagementOpt = None,
     assume: AssumeOpt = None,
     checkpoint_every: Annotated[
@@ -85,6 +93,7 @@ def train(
 ) -> None:
     """Train an agent on a catalogue, in front of a simulated audience or from a log, and test it on unseen stories."""
     from multimodal_dql.datasets.catalogue import read_catalogue
+    from multimodal_dql.past_tests import PastTests
     from multimodal_dql.report import print_stability, stability_to_dict
     from multimodal_dql.report.output import writable_folder
     from multimodal_dql.setting import read_config
@@ -116,6 +125,7 @@ def train(
         checkpoint_every=checkpoint_every,
     )
     check_settings(config)
+    past = None if prior is None else PastTests.read(prior)
     names, read, clicks = (
         encoder_list(encoders),
         read_catalogue(catalogue),
@@ -124,6 +134,9 @@ def train(
     writable_folder(out)
     encoded = encode_catalogue(read, names, strict)
     with progress() as tick:
+        if past is not None:
+            encoded = past.beside(encoded, progress=tick)
+            past.keep(out)
         how: dict[str, Any] = {
             "run": out,
             "progress": tick.training,

@@ -51,6 +51,8 @@ class Audience:
         axes: directions of taste, (P, D); variants of a story differ by 1 standard deviation along each.
         taste: mean taste of each segment, (G, D); users differ from it by `personal`.
         personal: standard deviation of a user's own taste, (D,). Tastes are in units of ``config.taste_sd``.
+        past: what past A/B tests found that everybody likes, (P,), in logits of a click; takes its part of
+            ``config.within_sd`` before `content` and luck share the rest.
     """
 
     config: EngagementConfig
@@ -60,6 +62,7 @@ class Audience:
     axes: Array
     taste: Array
     personal: Array
+    past: Array
 
     @classmethod
     def draw(
@@ -68,23 +71,25 @@ class Audience:
         widths: tuple[int, ...],
         seed: int,
         config: EngagementConfig | None = None,
+        past: Array | None = None,
     ) -> Audience:
         """Draw an audience whose tastes have the configured size among these variants.
 
         Tastes weigh the leading directions in which siblings differ most, and fade along the others, for each
-        encoder alike.
+        encoder alike. What past tests expect, `past` (P,), stands in columns of its own, for which nobody has a taste.
         """
         config = config or EngagementConfig()
         rng = np.random.Generator(np.random.Philox(key=[seed, 0]))
         z = candidates.content.astype(np.float64)
         item = _item_of(candidates)
-        fade = np.concatenate([0.7 ** np.arange(p) for p in widths])
+        told = np.zeros(sum(widths)) if past is None else np.asarray(past, np.float64)
+        fade = np.concatenate([0.7 ** np.arange(p) for p in widths]) * (told == 0)
 
         def direction(size: float) -> Array:
             weights = rng.standard_normal(len(fade)) * fade
             return np.asarray(size * weights / max(_within_sd(z @ weights, item), 1e-9))
 
-        content = direction(np.sqrt(config.content_share) * config.within_sd)
+        content = direction(np.sqrt(config.content_share) * _left(config.within_sd, z @ told, item))
         clickbait = direction(1.0)
         axes = np.stack([direction(1.0) for _ in range(DIRECTIONS)], axis=1)
         taste = rng.standard_normal((len(SEGMENTS), DIRECTIONS))
@@ -93,7 +98,7 @@ class Audience:
             (1.0 - config.personal_share) / DIRECTIONS * len(SEGMENTS) / (len(SEGMENTS) - 1)
         )
         personal = np.full(DIRECTIONS, np.sqrt(config.personal_share / DIRECTIONS))
-        return cls(config, widths, content, clickbait, axes, taste, personal)
+        return cls(config, widths, content, clickbait, axes, taste, personal, told)
 
     def under(self, config: EngagementConfig) -> Audience:
         """The same tastes with other parameters; what everybody likes is rescaled to its new size."""
@@ -119,7 +124,9 @@ class Audience:
             "axes": (p, d),
             "taste": (len(SEGMENTS), d),
             "personal": (d,),
+            "past": (p,),
         }
+        data.setdefault("past", [0.0] * p)  # of a run before there was such a thing
         arrays = {name: np.asarray(data[name], np.float64) for name in shapes}
         finite = all(np.isfinite(array).all() for array in arrays.values())
         if not finite or any(arrays[name].shape != shape for name, shape in shapes.items()):
@@ -159,12 +166,21 @@ class World:
         z = candidates.content.astype(np.float64)
         spread = np.sqrt(config.within_df / (config.within_df - 2.0))
         luck = rng.standard_t(config.within_df, size=len(z)) / spread
-        luck *= np.sqrt(1.0 - config.content_share) * config.within_sd
+        past, item = z @ audience.past, _item_of(candidates)
+        luck *= np.sqrt(1.0 - config.content_share) * _left(config.within_sd, past, item)
         story = rng.standard_normal(len(candidates.table)) * config.story_sd
         base = np.log(config.base_click_rate / (1 - config.base_click_rate))
         clickbait = z @ audience.clickbait
-        shared = base + story[_item_of(candidates)] + config.clickbait_click * clickbait
+        shared = base + story[item] + past + config.clickbait_click * clickbait
         return cls(audience, candidates, shared + z @ audience.content + luck, clickbait, z @ audience.axes)
+
+
+def _left(within_sd: float, past: Array, item: NDArray[np.int64]) -> float:
+    """Standard deviation within a story that past tests do not explain; a third of it always."""
+    explained = _within_sd(past, item)
+    if explained == 0.0:
+        return within_sd
+    return float(np.sqrt(max(within_sd**2 - explained**2, (within_sd / 3.0) ** 2)))
 
 
 def _item_of(candidates: Candidates) -> NDArray[np.int64]:

@@ -135,6 +135,41 @@ def test_rank_by_past_tests_alone(fitted: tuple[Path, dict], tmp_path: Path) -> 
     assert "60 past A/B tests" in (out / "index.html").read_text("utf-8")
 
 
+def test_an_agent_starts_from_past_tests(fitted: tuple[Path, dict], tmp_path: Path) -> None:
+    """Trained with them it ranks a story it never saw by them, says so, and keeps the prior that it needs."""
+    from multimodal_dql.cli import app as everything
+
+    def done(*args: object) -> tuple[int, str, BaseException | None]:
+        result = RUNNER.invoke(everything, [*map(str, args), "--json"])
+        return result.exit_code, result.stdout, result.exception
+
+    things = ["tea", "trains", "winter", "noodles", "sleep", "rivers", "maps", "stars"]
+    rows = ["item_id,variant_id,caption"]
+    for i, thing in enumerate(things):
+        rows += [f"{i},a,They store {thing} in shed {i}.", f"{i},b,Who stores {thing} in shed {i}?"]
+    known, fresh, run = tmp_path / "known.csv", tmp_path / "新.csv", tmp_path / "run"
+    known.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    fresh.write_text(
+        "item_id,variant_id,caption\n雨,a,They keep rain in a jar.\n雨,b,Who keeps rain in a jar?\n"
+    )
+    small = ("--iterations", 4, "--sessions", 100, "--encoders", "use-multilingual")
+    code, _, error = done("train", known, "--out", run, "--prior", fitted[0], *small)
+    assert code == 0, error
+    code, said, error = done("rank", fresh, "--agent", run)
+    assert code == 0, error
+    result = json.loads(said)
+    assert "past A/B tests preferred" in result["evidence"]
+    first = result["items"][0]["variants"][0]
+    assert first["variant_id"] == "b"
+    assert "past" in [reason["kind"] for reason in first["reasons"]]
+    code, said, error = done("simulate", fresh.with_name("known.csv"), "--agent", run, "--sessions", 100)
+    assert code == 0, error
+    (kept,) = run.glob("past-tests-*")
+    (kept / FILE_NAME).unlink()
+    code, _, error = done("rank", fresh, "--agent", run)
+    assert isinstance(error, RunError)
+
+
 def test_probabilities_by_prior_alone_by_hand() -> None:
     """Effects .2 and -.2 with sd .2 at a rate near 0: the better one is best with Phi(.4 / (.2 sqrt 2)) = .921."""
     from multimodal_dql.datasets.catalogue import Item, Variant
