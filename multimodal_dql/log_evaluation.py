@@ -224,7 +224,7 @@ def evaluate_log(
         )
     rows_read = log.read
     states.left_out.clear()
-    make = _maker(estimators, first, bootstraps, confidence, seed)
+    make = _maker(estimators, states, bootstraps, confidence, seed)
     logged = make()
     seen = {name: _Seen(make(), first) for name in policies}
     own = _Periods(first)
@@ -258,13 +258,20 @@ def evaluate_log(
 
 
 def _maker(
-    estimators: Sequence[str], first: _First, bootstraps: int, confidence: float, seed: int
+    estimators: Sequence[str], states: LogStates, bootstraps: int, confidence: float, seed: int
 ) -> Callable[[], Evaluation]:
     names = list(dict.fromkeys(["ips", *estimators]))
+    # Only clicks have bounds that are known beforehand; the largest value of a log bounds nothing that is to come.
+    bounds = (0.0, 1.0) if states.reward == "click" else None
 
     def make() -> Evaluation:
         return Evaluation(
-            names, bootstraps=bootstraps, confidence=confidence, seed=seed, reward_range=first.range
+            names,
+            bootstraps=bootstraps,
+            confidence=confidence,
+            seed=seed,
+            reward_range=bounds,
+            unit_rows=None if states.sessions else 1,
         )
 
     return make
@@ -272,11 +279,10 @@ def _maker(
 
 @dataclass
 class _First:
-    """What the first pass finds out: a model of rewards, their range, and the time that the log covers."""
+    """What the first pass finds out: a model of rewards, and the time that the log covers."""
 
     model: RewardModel = field(default_factory=RewardModel)
     decisions: int = 0
-    reward: tuple[float, float] = (np.inf, -np.inf)
     time: tuple[float, float] = (np.inf, -np.inf)
 
     def add(self, batch: LogBatch) -> None:
@@ -284,14 +290,7 @@ class _First:
             return
         self.model.update(batch.keys, batch.item, batch.action, batch.reward, batch.unit)
         self.decisions += len(batch)
-        self.reward = _widened(self.reward, batch.reward)
         self.time = _widened(self.time, batch.time[np.isfinite(batch.time)])
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Rewards lie between 0 and the largest seen, or below 0 where one did."""
-        low, high = self.reward
-        return min(low, 0.0), max(high, 0.0) if high > low or high > 0 else 1.0
 
 
 def _widened(held: tuple[float, float], values: Floats) -> tuple[float, float]:

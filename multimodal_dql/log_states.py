@@ -105,12 +105,14 @@ class LogStates:
     Attributes:
         left_out: decisions that could not be used so far, by reason.
         names: (item_id, variant_id) of the first `NAMED` keys.
+        sessions: whether any decision so far says of which session it is.
     """
 
     def __init__(self, reward: str, known: KnownVariants | None = None, base_rate: float = 0.05) -> None:
         self.reward, self.known, self.base_rate = reward, known, base_rate
         self.left_out: Counter[str] = Counter()
         self.names: dict[int, tuple[str, str]] = {}
+        self.sessions = False
 
     @classmethod
     def columns(cls, reward: str) -> tuple[str, ...]:
@@ -151,7 +153,7 @@ class LogStates:
             state=state,
             item=item,
             keys=keys,
-            unit=_units(table),
+            unit=self._units(table),
             action=action.argmax(axis=1),
             propensity=np.asarray(table["probability"].to_numpy(), np.float64),
             reward=reward,
@@ -207,6 +209,16 @@ class LogStates:
         texts = zip(items.take(row[at]).to_pylist(), variants.take(at).to_pylist(), strict=True)
         self.names.update(zip(keys[at].tolist(), texts, strict=True))
 
+    def _units(self, table: Any) -> Keys:
+        """Keys of sessions; a decision without one is a unit of its own."""
+        own = hash_texts(table["event_id"].combine_chunks())
+        if "session_id" not in table.column_names:
+            return own
+        session = table["session_id"].combine_chunks()
+        absent = session.is_null().to_numpy(zero_copy_only=False)
+        self.sessions |= not bool(absent.all())
+        return np.where(absent, own, hash_texts(session))
+
     def _used(self, conditions: dict[str, Bools]) -> Bools:
         """Decisions that meet all conditions; the others are counted by the first that they fail."""
         rest = np.ones(len(next(iter(conditions.values()))), np.bool_)
@@ -241,16 +253,6 @@ def _places(sizes: Ints) -> tuple[Ints, Ints]:
 def _found(sorted_keys: Keys, values: Ints, keys: Keys) -> Ints:
     at = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     return np.asarray(np.where(sorted_keys[at] == keys, values[at], -1))
-
-
-def _units(table: Any) -> Keys:
-    """Keys of sessions; a decision without one is a unit of its own."""
-    own = hash_texts(table["event_id"].combine_chunks())
-    if "session_id" not in table.column_names:
-        return own
-    session = table["session_id"].combine_chunks()
-    absent = session.is_null().to_numpy(zero_copy_only=False)
-    return np.where(absent, own, hash_texts(session))
 
 
 def _seconds(table: Any) -> Floats:

@@ -132,6 +132,26 @@ def test_shares_and_periods_by_hand(tmp_path: Path) -> None:
     assert [p.logged for p in points[:2]] == pytest.approx([clicks[:150].mean(), clicks[150:300].mean()])
 
 
+def test_sessions_of_several_decisions_have_an_any_time_interval(tmp_path: Path) -> None:
+    """It holds the truth (5 % of logs may ever leave it out), is wider than a single look's, and says what it rests on;
+    without sessions it rests on nothing, and a reward without a known bound has none."""
+    table = newsroom_log(20_000, 9)
+    path = written(table, tmp_path)
+    e = evaluated(path, first=First()).policies[0].result.estimates["ips"]
+    low, high = e.intervals["anytime"]
+    assert low < min(ROOM.first, e.low) < max(ROOM.first, e.high) < high < e.high + 2 * (e.high - e.low)
+    longest = np.unique(table["session_id"].to_numpy(), return_counts=True)[1].max()
+    assert longest <= e.details["anytime_unit_rows"] < 10 * longest
+    assert (
+        "anytime"
+        not in evaluated(path, "dwell_seconds", u=Uniform()).policies[0].result.estimates["ips"].intervals
+    )
+    alone = evaluated(written(table.drop_columns(["session_id"]), tmp_path), u=Uniform())
+    e = alone.policies[0].result.estimates["ips"]
+    assert "anytime" in e.intervals
+    assert e.details == {}
+
+
 class Certain(Policy):
     """Always the last candidate of the padded table that is available."""
 

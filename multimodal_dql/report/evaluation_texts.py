@@ -62,6 +62,22 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
         "{policy}: the weights have the mean {mean} ± {error}; with true propensities it is 1 (p {p}).",
         "{policy}：权重的均值为 {mean} ± {error}；倾向概率真实时应为 1（p {p}）。",
     ),
+    "evaluation_trust_anytime": (
+        "{policy}: {low} to {high} holds at all looks at once ({level}, ips), however often the growing log is looked "
+        "at and however little it overlaps.",
+        "{policy}：{low} 至 {high} 在所有时刻同时成立（{level}，ips），无论日志增长中查看多少次、重叠多少。",
+    ),
+    "evaluation_trust_anytime_sessions": (
+        "{policy}: {low} to {high} holds at all looks at once ({level}, ips, betting on whole sessions), however often "
+        "the growing log is looked at and however little it overlaps, if no session has more than {rows} decisions.",
+        "{policy}：{low} 至 {high} 在所有时刻同时成立（{level}，ips，以整个会话为单位），"
+        "无论日志增长中查看多少次、重叠多少；前提是任何会话都不超过 {rows} 条决策。",
+    ),
+    "evaluation_trust_no_anytime": (
+        "{policy}: no interval holds at all looks at once, because {reward} has no bound that is known beforehand; do "
+        "not stop at the first look that pleases.",
+        "{policy}：没有在所有时刻同时成立的区间，因为 {reward} 没有事先已知的上下界；请勿在结果满意时就停止。",
+    ),
     "evaluation_trust_tuned": (
         "{policy}: the estimate to read ({estimator}) was chosen by a fixed rule, whatever answer is wanted.",
         "{policy}：所读的估计量（{estimator}）由固定规则选定，与想要的结果无关。",

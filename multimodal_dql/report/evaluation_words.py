@@ -134,8 +134,21 @@ class Words:
                 error=f"{d.mean_weight_error:.3f}",
                 p=p_value(d.calibration_p),
             ),
+            self._at_all_looks(policy),
             *([chosen] if policy.result.verdict.answerable else []),
         ]
+
+    def _at_all_looks(self, policy: PolicyEvaluation) -> str:
+        """The any-time interval of ips and what it rests on, or why there is none."""
+        t, e = self.t, policy.result.estimates["ips"]
+        if "anytime" not in e.intervals:
+            return t("evaluation_trust_no_anytime", policy=policy.name, reward=self.found.reward)
+        low, high = map(self.number, e.intervals["anytime"])
+        fields = {"policy": policy.name, "low": low, "high": high, "level": self.level}
+        if "anytime_unit_rows" not in e.details:
+            return t("evaluation_trust_anytime", **fields)
+        rows = numbers.count(round(e.details["anytime_unit_rows"]))
+        return t("evaluation_trust_anytime_sessions", **fields, rows=rows)
 
     def log(self) -> list[str]:
         """Rows used and left out, and notes."""

@@ -63,7 +63,8 @@ class Evaluation:
         reward_range: smallest and largest reward that can occur, for the any-time interval of ``ips``.
         weight_bound: largest weight that can occur, known beforehand: its empirical-Bernstein interval, and a tighter
             any-time one.
-        unit_rows: most decisions of a unit, known beforehand; the any-time interval needs it where units have several.
+        unit_rows: most decisions that a unit can have, known beforehand. Without it the any-time interval assumes that
+            none has more than the largest group of units in the log (``anytime_unit_rows`` in its details).
         gate: thresholds of the verdict.
     """
 
@@ -77,7 +78,7 @@ class Evaluation:
         method: Literal["normal", "bootstrap"] = "normal",
         reward_range: tuple[float, float] | None = None,
         weight_bound: float | None = None,
-        unit_rows: int = 1,
+        unit_rows: int | None = None,
         gate: Gate | None = None,
     ) -> None:
         check_confidence(confidence)
@@ -124,9 +125,11 @@ class Evaluation:
             for name, estimator in self.estimators.items()
         }
         if "ips" in estimates:
-            bounds = self.overlap.bounds(self.confidence, self.weight_bound, self.unit_rows)
+            bounds, rests = self.overlap.bounds(self.confidence, self.weight_bound, self.unit_rows)
             ips = estimates["ips"]
-            estimates["ips"] = replace(ips, intervals={**ips.intervals, **bounds})
+            estimates["ips"] = replace(
+                ips, intervals={**ips.intervals, **bounds}, details={**ips.details, **rests}
+            )
         diagnostics = self.overlap.result()
         judged = verdict(diagnostics, self.gate)
         return EvaluationResult(
