@@ -21,6 +21,14 @@ from multimodal_dql.evaluation.ope.evaluation import (
     choose,
 )
 from multimodal_dql.evaluation.ope.fitted import ConjunctModel, FittedQ
+from multimodal_dql.evaluation.ope.horizon import (
+    STEP_ESTIMATORS,
+    StepDiagnostics,
+    StepEvaluation,
+    StepOverlap,
+    StepResult,
+    step_verdict,
+)
 from multimodal_dql.evaluation.ope.reward_model import RewardModel
 from multimodal_dql.evaluation.ope.steps import (
     FQE,
@@ -50,6 +58,7 @@ __all__ = [
     "SNDR",
     "SNIPS",
     "SNMIPS",
+    "STEP_ESTIMATORS",
     "ActionOverlap",
     "Batch",
     "CascadeDR",
@@ -73,6 +82,10 @@ __all__ = [
     "Replay",
     "RewardModel",
     "SlateIPS",
+    "StepDiagnostics",
+    "StepEvaluation",
+    "StepOverlap",
+    "StepResult",
     "Steps",
     "SwitchDR",
     "Tuned",
@@ -81,4 +94,5 @@ __all__ = [
     "cluster",
     "likelihood",
     "same_cluster",
+    "step_verdict",
 ]

@@ -15,7 +15,7 @@ from multimodal_dql.evaluation.ope.decisions import Decisions
 from multimodal_dql.evaluation.ope.sketches import DistinctKeys, WeightHistogram
 from multimodal_dql.evaluation.ope.table import GroupTable
 
-__all__ = ["ActionOverlap", "Diagnostics", "Overlap"]
+__all__ = ["ActionOverlap", "Diagnostics", "Overlap", "mean_error"]
 
 Array = NDArray[np.float64]
 _FEW = 64  # actions up to which each is looked at
@@ -191,7 +191,7 @@ class Overlap:
         sums, rows = self.table.held()
         n = float(rows.sum())
         w, square, *_, own, own_square = map(float, sums.sum(0))
-        error = _mean_error(sums[:, :1], rows)[0]
+        error = mean_error(sums[:, :1], rows)[0]
         z = abs(w / n - 1) / error if error > 0 else (0.0 if abs(w / n - 1) < 1e-9 else np.inf)
         shares = sums[:, 0] / w if w > 0 else np.zeros(len(rows))
         few = self.columns <= _FEW
@@ -218,7 +218,7 @@ class Overlap:
 
         K = self.columns
         sums, rows = self.actions.held()
-        gap, error = sums[:, :K].sum(0) / n, _mean_error(sums[:, :K], rows)
+        gap, error = sums[:, :K].sum(0) / n, mean_error(sums[:, :K], rows)
         with np.errstate(divide="ignore", invalid="ignore"):
             z = np.where(error > 0, np.abs(gap) / error, np.where(np.abs(gap) > 1e-9, np.inf, 0.0))
         p = holm(2 * ndtr(-z))
@@ -229,7 +229,7 @@ class Overlap:
         )
 
 
-def _mean_error(sums: Array, rows: Array) -> Array:
+def mean_error(sums: Array, rows: Array) -> Array:
     """Standard error of each mean, groups kept together, (d,); infinite below two groups."""
     G, n = len(rows), rows.sum()
     if G < 2:
