@@ -150,6 +150,8 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
             "sndr": ("self-normalised doubly robust (sndr)", "自归一化双重稳健（sndr）"),
             "switch_dr": ("switch doubly robust (switch_dr)", "切换双重稳健（switch_dr）"),
             "dr_os": ("shrunk doubly robust (dr_os)", "收缩双重稳健（dr_os）"),
+            "mips": ("by kinds of variants (mips)", "按变体类别（mips）"),
+            "snmips": ("by kinds, self-normalised (snmips)", "按类别自归一化（snmips）"),
             "replay": ("replay (replay)", "重放（replay）"),
         }.items()
     },

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Side", "Words"]
 
 LOGGED = "logged"
-SAMPLING_ONLY = frozenset({"cips", "dm", "switch_dr", "dr_os", "replay"})
+SAMPLING_ONLY = frozenset({"cips", "dm", "switch_dr", "dr_os", "replay", "mips", "snmips"})
 """Estimators that are biased on purpose: their intervals do not hold the truth 95 times of 100 (docs/ope.md)."""
 MARK = "†"
 Side = Literal["ahead", "behind", "same", "none"]

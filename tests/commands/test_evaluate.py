@@ -109,12 +109,17 @@ def test_an_agent_on_the_log_of_its_catalogue(call: Call, stories: Path, run: Pa
     path = tmp_path / "log.parquet"
     args = ("--policies", "uniform,thompson", "--design", "randomised", "--sessions", 600)
     assert call("simulate", stories, *args, "--events", path).code == 0
-    done = call("evaluate", path, "--catalogue", stories, "--agent", run, "--policy", "uniform", "--json")
+    known = ("--catalogue", stories, "--agent", run)
+    args = (*known, "--policy", "uniform", "--estimators", "sndr,mips", "--kinds", 1)
+    done = call("evaluate", path, *args, "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert list(result["policies"]) == ["learned", "uniform"]
     weight = result["policies"]["learned"]["diagnostics"]
     assert abs(weight["mean_weight"] - 1) < 4 * weight["mean_weight_error"]
+    estimates = result["policies"]["uniform"]["estimates"]
+    assert list(estimates) == ["ips", "sndr", "mips"]
+    assert estimates["mips"]["standard_error"] < estimates["ips"]["standard_error"]
     assert any("2 policies" in note for note in result["log"]["notes"])
 
 
@@ -126,6 +131,7 @@ def test_an_agent_on_the_log_of_its_catalogue(call: Call, stories: Path, run: Pa
         (("--policy", "uniform", "--compare", "first"), "first"),
         (("--reward", "clicks"), "click"),
         (("--estimators", "dr,xx"), "xx"),
+        (("--estimators", "snmips"), "--catalogue CATALOGUE --agent RUN"),
         (("--agent", "run"), "--catalogue"),
         (("--policy", "learned"), "run"),
     ],

@@ -1,11 +1,13 @@
 """Off-policy evaluation: what another policy would have earned on a log, how sure that is, or why it cannot say."""
 
 from multimodal_dql.evaluation.ope.base import Estimate, Estimator
+from multimodal_dql.evaluation.ope.choice import ChoiceModel
 from multimodal_dql.evaluation.ope.decisions import GROUPS, Batch, Decisions
 from multimodal_dql.evaluation.ope.diagnostics import ActionOverlap, Diagnostics, Overlap
 from multimodal_dql.evaluation.ope.embedding import (
     MIPS,
     SNMIPS,
+    ClusteredDecisions,
     EmbeddedDecisions,
     OffCEM,
     cluster,
@@ -14,6 +16,7 @@ from multimodal_dql.evaluation.ope.embedding import (
 )
 from multimodal_dql.evaluation.ope.estimators import DM, DR, IPS, SNDR, SNIPS, Replay
 from multimodal_dql.evaluation.ope.evaluation import (
+    EMBEDDED,
     ESTIMATORS,
     MODEL_FREE,
     Evaluation,
@@ -47,6 +50,7 @@ from multimodal_dql.evaluation.ope.verdict import Gate, Verdict
 __all__ = [
     "DM",
     "DR",
+    "EMBEDDED",
     "ESTIMATORS",
     "FQE",
     "GROUPS",
@@ -62,7 +66,9 @@ __all__ = [
     "ActionOverlap",
     "Batch",
     "CascadeDR",
+    "ChoiceModel",
     "ClippedIPS",
+    "ClusteredDecisions",
     "ConjunctModel",
     "DRos",
     "Decisions",

@@ -120,8 +120,8 @@ class Overlap:
         self.table.add(part, np.stack(terms, 1))
         self.units.add(part.hashed)
         fine = (part.hashed >> np.uint64(64 - _FINE)).astype(np.intp)
-        for k, values in enumerate((None, gained, lost)):
-            self.fine[k] += np.bincount(fine, values, 1 << _FINE)
+        for k, values in enumerate((np.ones(len(w)), gained, lost)):
+            np.add.at(self.fine[k], fine, values)
         self.weights.add(w)
         K = part.target.shape[1]
         self.columns = max(self.columns, K)
