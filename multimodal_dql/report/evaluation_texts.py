@@ -63,20 +63,20 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
         "{policy}：权重的均值为 {mean} ± {error}；倾向概率真实时应为 1（p {p}）。",
     ),
     "evaluation_trust_anytime": (
-        "{policy}: {low} to {high} holds at all looks at once ({level}, ips), however often the growing log is looked "
-        "at and however little it overlaps.",
-        "{policy}：{low} 至 {high} 在所有时刻同时成立（{level}，ips），无论日志增长中查看多少次、重叠多少。",
+        "{policy}: between {low} and {high} ({level}, ips) however often the growing log is looked at, and however "
+        "little it overlaps.",
+        "{policy}：无论在日志增长中查看多少次、重叠多少，均在 {low} 至 {high} 之间（{level}，ips）。",
     ),
     "evaluation_trust_anytime_sessions": (
-        "{policy}: {low} to {high} holds at all looks at once ({level}, ips, betting on whole sessions), however often "
-        "the growing log is looked at and however little it overlaps, if no session has more than {rows} decisions.",
-        "{policy}：{low} 至 {high} 在所有时刻同时成立（{level}，ips，以整个会话为单位），"
-        "无论日志增长中查看多少次、重叠多少；前提是任何会话都不超过 {rows} 条决策。",
+        "{policy}: between {low} and {high} ({level}, ips) however often the growing log is looked at, and however "
+        "little it overlaps, if no session can have more than {rows} decisions.",
+        "{policy}：无论在日志增长中查看多少次、重叠多少，均在 {low} 至 {high} 之间（{level}，ips）；"
+        "前提是任何会话都不会超过 {rows} 条决策。",
     ),
     "evaluation_trust_no_anytime": (
-        "{policy}: no interval holds at all looks at once, because {reward} has no bound that is known beforehand; do "
-        "not stop at the first look that pleases.",
-        "{policy}：没有在所有时刻同时成立的区间，因为 {reward} 没有事先已知的上下界；请勿在结果满意时就停止。",
+        "{policy}: its interval holds for one look at the log. None holds for many looks, because {reward} has no "
+        "bound that is known beforehand.",
+        "{policy}：区间只对一次查看成立；{reward} 没有事先已知的上下界，因此没有对多次查看同时成立的区间。",
     ),
     "evaluation_trust_tuned": (
         "{policy}: the estimate to read ({estimator}) was chosen by a fixed rule, whatever answer is wanted.",
@@ -134,9 +134,10 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation_method": ("How this was computed", "计算方法"),
     "evaluation_method_text": (
         "Every logged decision is weighed by how much more often the policy would have made it. Intervals keep "
-        "the decisions of one session together. Doubly robust estimates use a reward model that never saw the "
-        "session it predicts. The choice among estimates is made by a fixed rule.",
-        "每条日志决策按该策略作出它的相对概率加权。区间将同一会话的决策作为整体。"
+        "the decisions of one session together, and hold for one look at the log unless they say otherwise. Doubly "
+        "robust estimates use a reward model that never saw the session it predicts. The choice among estimates is "
+        "made by a fixed rule.",
+        "每条日志决策按该策略作出它的相对概率加权。区间将同一会话的决策作为整体；除非另有说明，只对一次查看成立。"
         "双重稳健估计所用的奖励模型从未见过所预测的会话。估计量由固定规则选定。",
     ),
     **{
@@ -147,9 +148,9 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
             "cips": ("clipped (cips)", "截断（cips）"),
             "dm": ("reward model alone (dm)", "仅奖励模型（dm）"),
             "dr": ("doubly robust (dr)", "双重稳健（dr）"),
-            "sndr": ("self-normalised doubly robust (sndr)", "自归一化双重稳健（sndr）"),
-            "switch_dr": ("switch doubly robust (switch_dr)", "切换双重稳健（switch_dr）"),
-            "dr_os": ("shrunk doubly robust (dr_os)", "收缩双重稳健（dr_os）"),
+            "sndr": ("self-normalised DR (sndr)", "自归一化 DR（sndr）"),
+            "switch_dr": ("switch DR (switch_dr)", "切换 DR（switch_dr）"),
+            "dr_os": ("shrunk DR (dr_os)", "收缩 DR（dr_os）"),
             "mips": ("by kinds of variants (mips)", "按变体类别（mips）"),
             "snmips": ("by kinds, self-normalised (snmips)", "按类别自归一化（snmips）"),
             "replay": ("replay (replay)", "重放（replay）"),

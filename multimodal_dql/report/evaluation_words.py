@@ -29,6 +29,7 @@ class Words:
         self.shares = found.reward == "click"
         ends = [found.logged.value, *(p.headline.value for p in found.policies)]
         self._digits = numbers.rate_digits(*(x for x in ends if math.isfinite(x))) + 1
+        self._decimals = numbers.decimals(*(x for x in ends if math.isfinite(x)))
 
     @property
     def noun(self) -> str:
@@ -44,7 +45,7 @@ class Words:
 
     def number(self, value: float) -> str:
         """A reward a decision: clicks in percent."""
-        return numbers.rate(value, self._digits) if self.shares else numbers.plain(value)
+        return numbers.rate(value, self._digits) if self.shares else numbers.fixed(value, self._decimals)
 
     def signed(self, value: float) -> str:
         """A difference of rewards with its sign."""

@@ -11,7 +11,7 @@ Rows that depend on each other are bet on together. With X the sum of x and N th
 factor is 1 + b (X - m N), and m is the mean a row, E[X] / E[N] of a unit, however long a unit is and whatever its
 length has to do with x. Groups of units do as well as single ones: a further unit (X', N') of a group multiplies the
 capital by 1 + b (X' - m N') / (1 + b (X - m N)), which is 1 in expectation for as long as denominator and result cannot
-become negative. So a b is played only while b m times the largest group and one more unit stays below 1.
+become negative. So a b is played only while b m times a group and the largest unit that may come to it stays below 1.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Bets(NamedTuple):
         cross: sum of X N.
         sizes: sum of N^2.
         largest: N.
-        unit: most rows that one more unit can have; 0 where groups are single rows, which do not grow.
+        limit: most rows that a group can have had, had the last unit that came to it been as large as units can be.
     """
 
     n: float
@@ -51,7 +51,7 @@ class Bets(NamedTuple):
     cross: float
     sizes: float
     largest: float = 1.0
-    unit: float = 0.0
+    limit: float = 1.0
 
     @classmethod
     def of_rows(cls, n: float, total: float, square: float) -> Self:
@@ -59,11 +59,12 @@ class Bets(NamedTuple):
         return cls(n, total, square, total, n)
 
     @classmethod
-    def of_groups(cls, sums: Array, rows: Array, unit: float | None = None) -> Self:
-        """Groups of units, from their X (G,) and N (G,); `unit` is as large as the largest group if not known."""
+    def of_groups(cls, sums: Array, rows: Array, unit: float, several: Array | None = None) -> Self:
+        """Groups of units, from their X (G,) and N (G,), the most rows that a unit can have, and which hold several."""
         largest = float(rows.max(initial=0.0))
+        grown = float(rows[several].max(initial=1.0)) - 1 if several is not None else 0.0
         squares = (float(sums @ sums), float(sums @ rows), float(rows @ rows))
-        return cls(float(rows.sum()), float(sums.sum()), *squares, largest, largest if unit is None else unit)
+        return cls(float(rows.sum()), float(sums.sum()), *squares, largest, max(largest, grown + unit))
 
     def below(self, bound: float) -> Bets:
         """Of bound - x."""
@@ -78,7 +79,7 @@ def log_capital(mean: Array, x: Bets) -> Array:
     """Lower bound of the log capital that betting on a mean above `mean` has made, elementwise in `mean` > 0."""
     m = np.asarray(mean, np.float64)[..., None]
     c = _SHARES * m * x.largest
-    usable = _SHARES * m * (x.largest + x.unit) < 1
+    usable = _SHARES * m * x.limit < 1
     c = np.where(usable, c, 0.5)
     first = (x.total / m - x.n) / x.largest
     second = np.maximum(x.square / m**2 - 2 * x.cross / m + x.sizes, 0.0) / x.largest**2

@@ -20,7 +20,7 @@ __all__ = ["ActionOverlap", "Diagnostics", "Overlap", "mean_error"]
 Array = NDArray[np.float64]
 _FEW = 64  # actions up to which each is looked at
 _COLUMNS = 8
-_FINE = 16
+_FINE = 17
 """Bits of the finer groups that the any-time interval bets on: at 10^8 rows a group is small enough not to bind."""
 
 
@@ -103,6 +103,8 @@ class Overlap:
         self.actions = GroupTable(_FEW)
         self.logged, self.target = np.zeros(_FEW), np.zeros(_FEW)
         self.fine = np.zeros((3, 1 << _FINE))  # rows, w r and w (1 - r), rewards scaled to [0, 1]
+        # The smallest and the largest hash of a group's units: the same where it holds one.
+        self.ends = np.stack([np.full(1 << _FINE, 2**64 - 1, np.uint64), np.zeros(1 << _FINE, np.uint64)])
 
     def add(self, part: Decisions) -> None:
         """Add one part of a batch."""
@@ -122,6 +124,8 @@ class Overlap:
         fine = (part.hashed >> np.uint64(64 - _FINE)).astype(np.intp)
         for k, values in enumerate((np.ones(len(w)), gained, lost)):
             np.add.at(self.fine[k], fine, values)
+        np.minimum.at(self.ends[0], fine, part.hashed)
+        np.maximum.at(self.ends[1], fine, part.hashed)
         self.weights.add(w)
         K = part.target.shape[1]
         self.columns = max(self.columns, K)
@@ -138,6 +142,8 @@ class Overlap:
         self.units.merge(other.units)
         self.weights.merge(other.weights)
         self.fine += other.fine
+        self.ends[0] = np.minimum(self.ends[0], other.ends[0])
+        self.ends[1] = np.maximum(self.ends[1], other.ends[1])
         self.columns = max(self.columns, other.columns)
         self.actions.merge(other.actions)
         self.logged += other.logged
@@ -155,7 +161,8 @@ class Overlap:
 
         None without a range of rewards. Where a unit may have several rows, units are bet on, by way of groups of them,
         and ``anytime_unit_rows`` says how many rows none of them may exceed: `unit_rows`, or as many as the largest
-        group has. The empirical Bernstein interval needs a bound of the weights, and rows that are independent.
+        can have, for all that is known of groups of several. The empirical Bernstein interval needs a bound of the
+        weights, and rows that are independent.
         """
         if self.reward_range is None:
             return {}, {}
@@ -172,9 +179,11 @@ class Overlap:
         if alone:
             bets = Bets.of_rows(n, gained, gained_square), Bets.of_rows(n, lost, lost_square)
         else:
-            rows, *sums = self.fine[:, self.fine[0] > 0]
-            of, against = (Bets.of_groups(x, rows, unit_rows) for x in sums)
-            bets, rests = (of, against), {"anytime_unit_rows": of.unit}
+            there = self.fine[0] > 0
+            (rows, *sums), several = self.fine[:, there], self.ends[0, there] < self.ends[1, there]
+            unit = float(unit_rows or (rows - several).max())
+            of, against = (Bets.of_groups(x, rows, unit, several) for x in sums)
+            bets, rests = (of, against), {"anytime_unit_rows": unit}
         found = {"anytime": anytime_value(*bets, alpha, weight_bound)}
         if weight_bound is not None and alone:
             mean = gained / n

@@ -112,7 +112,8 @@ def test_any_time_interval_of_visits_holds_at_all_looks_at_once() -> None:
 
 
 def test_groups_of_visits_say_almost_what_the_visits_say() -> None:
-    """A million rows in 65,536 groups: the ends are those of bets on every visit, to a tenth of the width."""
+    """A million rows of 180,000 visits in 131,072 groups: the ends are those of bets on every visit, to a tenth of the
+    width."""
     d = visits(180_000, np.random.default_rng(5))
     found = Evaluation(["ips"], reward_range=(0, 1), bootstraps=0).update(d).result().estimates["ips"]
     assert found.details["anytime_unit_rows"] > 20
@@ -125,11 +126,14 @@ def test_groups_of_visits_say_almost_what_the_visits_say() -> None:
 
 def test_groups_by_hand() -> None:
     """Two groups: X = 3, 1 and N = 2, 4; single rows are groups of their own that cannot grow."""
-    found = Bets.of_groups(np.array([3.0, 1.0]), np.array([2.0, 4.0]), 2)
-    assert found == Bets(n=6, total=4, square=10, cross=10, sizes=20, largest=4, unit=2)
-    assert found.below(2.0) == Bets(n=6, total=8, square=10 + 80 - 40, cross=30, sizes=20, largest=4, unit=2)
+    sums, rows = np.array([3.0, 1.0]), np.array([2.0, 4.0])
+    found = Bets.of_groups(sums, rows, 3, np.array([False, True]))  # the second may have grown from 3 to 6
+    assert found == Bets(n=6, total=4, square=10, cross=10, sizes=20, largest=4, limit=6)
+    assert found.below(2.0) == Bets(n=6, total=8, square=10 + 80 - 40, cross=30, sizes=20, largest=4, limit=6)
+    assert Bets.of_groups(sums, rows, 5, np.array([True, False])).limit == 6
+    assert Bets.of_groups(sums, rows, 5).limit == 5
     x = np.array([0.0, 0.5, 4.0])
-    assert Bets.of_groups(x, np.ones(3), 0) == Bets.of_rows(3, x.sum(), (x**2).sum())
+    assert Bets.of_groups(x, np.ones(3), 1) == Bets.of_rows(3, x.sum(), (x**2).sum())
 
 
 def test_longer_units_to_come_cost_width() -> None:
@@ -166,7 +170,7 @@ def test_which_bounds_an_evaluation_offers() -> None:
     assert all(low < value < high for low, high in ends.values())
     assert set(Evaluation(["ips"]).update(d).result().estimates["ips"].intervals) == {"normal", "bootstrap"}
     shared = draw(2000, 2, seed=1, unit_rows=2)  # rows of a unit may depend on each other
-    for unit_rows, rests in ((None, {"anytime_unit_rows": 4.0}), (2, {"anytime_unit_rows": 2.0})):
+    for unit_rows, rests in ((None, {"anytime_unit_rows": 3.0}), (2, {"anytime_unit_rows": 2.0})):
         of = Evaluation(["ips"], reward_range=(0, 1), weight_bound=bound, unit_rows=unit_rows)
         found = of.update(shared).result().estimates["ips"]
         assert set(found.intervals) == {"normal", "bootstrap", "anytime"}
