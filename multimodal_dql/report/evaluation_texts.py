@@ -97,9 +97,9 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "evaluation_estimates": ("Estimates side by side", "各估计量对照"),
     "evaluation_estimates_intro": (
-        "Each line is one way to estimate the same number; the vertical line is what the log itself earned. Where they "
-        "agree, the answer does not hang on a method.",
-        "每一行是对同一数值的一种估计；竖线为日志自身的所得。各行一致时，结论不依赖于方法。",
+        "Each line is one way to estimate the same number, the bold one that to be read; the vertical line is what the "
+        "log itself earned. Where they agree, the answer does not hang on a method.",
+        "每一行是对同一数值的一种估计，粗体为应读的一行；竖线为日志自身的所得。各行一致时，结论不依赖于方法。",
     ),
     "evaluation_marked": (
         "† the interval covers chance only: this method trades bias for a smaller spread, which no interval shows.",
@@ -152,7 +152,7 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
             "switch_dr": ("switch DR (switch_dr)", "切换 DR（switch_dr）"),
             "dr_os": ("shrunk DR (dr_os)", "收缩 DR（dr_os）"),
             "mips": ("by kinds of variants (mips)", "按变体类别（mips）"),
-            "snmips": ("by kinds, self-normalised (snmips)", "按类别自归一化（snmips）"),
+            "snmips": ("normalised kinds (snmips)", "按类别自归一化（snmips）"),
             "replay": ("replay (replay)", "重放（replay）"),
         }.items()
     },

@@ -39,6 +39,8 @@ def test_two_policies_compared_without_a_catalogue(call: Call, log: Path, tmp_pa
     assert first["actions"][0]["item_id"].startswith("故事")
     page = (out / "index.html").read_text("utf-8")
     assert "<svg" in page
+    assert page.count('class="line read"') == 2
+    assert "over-time" in page
     assert "故事0" in page
     assert "<script" not in page
 
@@ -71,13 +73,18 @@ def test_a_log_that_cannot_say_has_no_number_to_read(call: Call, tmp_path: Path)
     ]
     path = tmp_path / "log.parquet"
     pq.write_table(table.filter(pa.array(tried)), path)
-    done = call("evaluate", path, "--policy", "first", "--json")
+    out = tmp_path / "page"
+    done = call("evaluate", path, "--policy", "first", "--out", out, "--json")
     assert done.code == 0, done.err
     first = json.loads(done.out)["policies"]["first"]
     assert not first["answerable"]
     assert first["reason"]
     assert first["needed"]
     assert first["value"] is first["low"] is first["high"] is None
+    assert "the candidates in position 1" in first["needed"]
+    page = (out / "index.html").read_text("utf-8")
+    assert "over-time" not in page
+    assert 'class="line read"' not in page
     assert "cannot say what first" in call("evaluate", path, "--policy", "first").out
 
 

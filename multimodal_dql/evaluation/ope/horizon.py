@@ -181,7 +181,7 @@ def step_verdict(d: StepDiagnostics, gate: Gate | None = None) -> Verdict:
             f"第 {t + 1} 步自身的权重均值为 {d.step_weight[t]:.3f} 而非 1（p = {d.step_p[t]:.2g}）：记录的概率有误，"
             "或日志无法展示该策略的部分选择",
             "a log with the probabilities that were used when it was made, and some chance for every candidate",
-            "需要一份记录了当时真实概率、且每个候选都有机会被展示的日志",
+            "换用一份记录了当时真实概率、且每个候选都有机会被展示的日志",
         )
     h = d.horizon
     short = d.shortfall(g, h)

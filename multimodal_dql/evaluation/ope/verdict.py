@@ -81,13 +81,14 @@ def verdict(d: Diagnostics, gate: Gate | None = None) -> Verdict:
     g = gate or Gate()
     if d.unlogged_target > 0.01:
         never = [a.action for a in d.actions if a.logged == 0 and a.target > 0]
-        which = ", ".join(map(str, never[:5])) + (" ..." if len(never) > 5 else "")
+        places = ", ".join(str(action + 1) for action in never[:5])  # people count from 1
+        more, more_zh = (" ...", "……") if len(never) > 5 else ("", "")
         return Verdict(
             False,
             f"the policy gives {d.unlogged_target:.0%} of its choices to candidates that the log never shows",
             f"该策略有 {d.unlogged_target:.0%} 的选择落在日志从未展示过的候选上",
-            f"a log that sometimes shows the candidates in position {which}",
-            f"需要一份偶尔会展示第 {which} 位候选的日志",
+            f"a log that sometimes shows the candidates in position {places}{more}",
+            f"换用一份偶尔会展示第 {places.replace(', ', '、')}{more_zh} 位候选的日志",
         )
     if d.calibration_p < g.calibration_p:
         return Verdict(
@@ -97,19 +98,19 @@ def verdict(d: Diagnostics, gate: Gate | None = None) -> Verdict:
             f"权重均值为 {d.mean_weight:.3f} 而非 1（p = {d.calibration_p:.2g}）：记录的概率有误，"
             "或日志无法展示该策略的部分选择",
             "a log with the probabilities that were used when it was made, and some chance for every candidate",
-            "需要一份记录了当时真实概率、且每个候选都有机会被展示的日志",
+            "换用一份记录了当时真实概率、且每个候选都有机会被展示的日志",
         )
     off = [a for a in d.actions if a.p < g.action_p and abs(a.weighted - a.target) > 0.01]
     if off:
         worst = max(off, key=lambda a: abs(a.weighted - a.target))
         return Verdict(
             False,
-            f"the candidate in position {worst.action} carries {worst.weighted:.1%} of the weight where the policy "
+            f"the candidate in position {worst.action + 1} carries {worst.weighted:.1%} of the weight where the policy "
             f"gives it {worst.target:.1%}: its logged probabilities are wrong, or it is not always on offer",
-            f"第 {worst.action} 位候选的权重占 {worst.weighted:.1%}，而该策略给它 {worst.target:.1%}："
+            f"第 {worst.action + 1} 位候选的权重占 {worst.weighted:.1%}，而该策略给它 {worst.target:.1%}："
             "其记录的概率有误，或它并非总是可选",
             "a log with the probabilities that were used when it was made, and some chance for every candidate",
-            "需要一份记录了当时真实概率、且每个候选都有机会被展示的日志",
+            "换用一份记录了当时真实概率、且每个候选都有机会被展示的日志",
         )
     short = shortfall(
         g,
