@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["render_evaluation_html", "write_evaluation_html"]
 
 _SIDE: Mapping[Side, str] = {"ahead": "for", "behind": "against", "same": "neutral", "none": "neutral"}
-FEW = 30
-"""Decisions of a part of the log's time below which the chart leaves it out."""
+FEW = 0.1
+"""Of the mean number of decisions in the parts of a log's time: parts with fewer are not drawn."""
 _SHARES = (0.5, 0.9, 0.99, 0.999)
 
 
@@ -166,7 +166,8 @@ def _policy(policy: PolicyEvaluation, words: Words, titles: Mapping[str, str]) -
         ),
     )
     # The rest of a log, or a quiet night, would draw a needle.
-    points = [p for p in policy.over_time if p.decisions >= FEW]
+    few = FEW * d.n / max(len(policy.over_time), 1)
+    points = [p for p in policy.over_time if p.decisions >= few]
     chart = None
     if len(points) > 1 and policy.result.verdict.answerable:
         chart = plots.line_chart(
