@@ -1,7 +1,8 @@
 """What policies would have earned on a log: two passes over it, one result.
 
-The first pass fits a reward model (`RewardModel`), the second gives every policy the same decisions. A policy is asked
-decision by decision, and told what the log says was known then; nothing of what came of it is told.
+The first pass fits a reward model (`RewardModel`), the second gives every policy the same decisions; estimators of
+kinds of variants take one between them, for a model of choices (`ChoiceModel`). A policy is asked decision by decision,
+and told what the log says was known then; nothing of what came of it is told.
 
 Shape letters: ``B`` decisions, ``K`` candidates.
 """
@@ -17,7 +18,10 @@ from numpy.typing import NDArray
 
 from multimodal_dql.errors import UsageError
 from multimodal_dql.evaluation.ope import (
+    EMBEDDED,
     SNIPS,
+    ChoiceModel,
+    ClusteredDecisions,
     Decisions,
     Estimate,
     Evaluation,
@@ -191,8 +195,9 @@ def evaluate_log(
     """Evaluate policies on a log that can be read twice.
 
     Args:
-        log: read twice, from its beginning.
-        states: turns its tables into decisions; its counters are those of the last pass afterwards.
+        log: read twice, from its beginning; three times for estimators of kinds.
+        states: turns its tables into decisions; its counters are those of the last pass afterwards. Estimators of kinds
+            need variants that have some (`KnownVariants`).
         policies: by name.
         estimators: names, see `multimodal_dql.evaluation.ope`.
         against: names of policies, or `LOGGED`, that every other one is compared with.
@@ -209,11 +214,13 @@ def evaluate_log(
     for name, policy in policies.items():
         check_policy(name, policy)
     first = _First()
+    of_kinds = bool(EMBEDDED.keys() & set(estimators))
+    passes = 2 + of_kinds
     for table in log.batches(rows):
         batch = states(table)
         first.add(batch)
         if progress:
-            progress(log.read, 2 * log.read)
+            progress(log.read, passes * log.read)
     if not first.decisions:
         reason = max(
             {**log.excluded, **states.left_out}.items(), key=lambda pair: pair[1], default=("no decisions", 0)
@@ -223,8 +230,13 @@ def evaluate_log(
             detail_zh=f"日志中没有可评估的决策（{reason}）；请运行：multimodal-dql events check LOG",
         )
     rows_read = log.read
+    if of_kinds:
+        for table in log.batches(rows):
+            first.add_choices(states(table))
+            if progress:
+                progress(rows_read + log.read, passes * rows_read)
     states.left_out.clear()
-    make = _maker(estimators, first, bootstraps, confidence, seed)
+    make = _maker(estimators, states, bootstraps, confidence, seed)
     logged = make()
     seen = {name: _Seen(make(), first) for name in policies}
     own = _Periods(first)
@@ -233,17 +245,19 @@ def evaluate_log(
         if not len(batch):
             continue
         predicted = first.model.predict(batch.keys, batch.item, batch.unit)
-        as_logged = _as_logged(batch, predicted)
+        posterior = first.posterior(batch) if of_kinds else None
+        as_logged = _as_logged(batch, predicted, of_kinds)
         logged.update(as_logged)
         own.add(batch, as_logged)
         for name, policy in policies.items():
             target = check_probabilities(policy, batch.state)
-            seen[name].add(
-                batch,
-                Decisions(batch.unit, batch.reward, batch.action, batch.propensity, target, predicted),
+            told = (batch.unit, batch.reward, batch.action, batch.propensity, target, predicted)
+            decisions = (
+                Decisions(*told) if posterior is None else ClusteredDecisions(*told, batch.kinds, posterior)
             )
+            seen[name].add(batch, decisions)
         if progress:
-            progress(rows_read + log.read, 2 * rows_read)
+            progress((passes - 1) * rows_read + log.read, passes * rows_read)
     everyone = {LOGGED: logged, **{name: s.evaluation for name, s in seen.items()}}
     return LogEvaluation(
         reward=states.reward,
@@ -258,13 +272,20 @@ def evaluate_log(
 
 
 def _maker(
-    estimators: Sequence[str], first: _First, bootstraps: int, confidence: float, seed: int
+    estimators: Sequence[str], states: LogStates, bootstraps: int, confidence: float, seed: int
 ) -> Callable[[], Evaluation]:
     names = list(dict.fromkeys(["ips", *estimators]))
+    # Only clicks have bounds that are known beforehand; the largest value of a log bounds nothing that is to come.
+    bounds = (0.0, 1.0) if states.reward == "click" else None
 
     def make() -> Evaluation:
         return Evaluation(
-            names, bootstraps=bootstraps, confidence=confidence, seed=seed, reward_range=first.range
+            names,
+            bootstraps=bootstraps,
+            confidence=confidence,
+            seed=seed,
+            reward_range=bounds,
+            unit_rows=None if states.sessions else 1,
         )
 
     return make
@@ -272,11 +293,11 @@ def _maker(
 
 @dataclass
 class _First:
-    """What the first pass finds out: a model of rewards, their range, and the time that the log covers."""
+    """What the first pass finds out: a model of rewards, and the time that the log covers; then a model of choices."""
 
     model: RewardModel = field(default_factory=RewardModel)
+    choices: ChoiceModel = field(default_factory=lambda: ChoiceModel(candidate=3))
     decisions: int = 0
-    reward: tuple[float, float] = (np.inf, -np.inf)
     time: tuple[float, float] = (np.inf, -np.inf)
 
     def add(self, batch: LogBatch) -> None:
@@ -284,14 +305,32 @@ class _First:
             return
         self.model.update(batch.keys, batch.item, batch.action, batch.reward, batch.unit)
         self.decisions += len(batch)
-        self.reward = _widened(self.reward, batch.reward)
         self.time = _widened(self.time, batch.time[np.isfinite(batch.time)])
 
-    @property
-    def range(self) -> tuple[float, float]:
-        """Rewards lie between 0 and the largest seen, or below 0 where one did."""
-        low, high = self.reward
-        return min(low, 0.0), max(high, 0.0) if high > low or high > 0 else 1.0
+    def add_choices(self, batch: LogBatch) -> None:
+        """Learn which of the candidates of one kind are shown."""
+        if len(batch):
+            offset, features = self._of_kind(batch)
+            self.choices.update(batch.unit, batch.action, offset, candidate=features)
+
+    def posterior(self, batch: LogBatch) -> Floats:
+        """Probability of what was shown among the candidates of its kind, (B,)."""
+        offset, features = self._of_kind(batch)
+        chances = self.choices.predict(batch.unit, offset, candidate=features)
+        return np.asarray(chances[np.arange(len(batch)), batch.action], np.float64)
+
+    def _of_kind(self, batch: LogBatch) -> tuple[Floats, Floats]:
+        """How often candidates of the kind of what was shown were shown before, and their records and place."""
+        assert batch.kinds is not None
+        kind = batch.kinds[np.arange(len(batch)), batch.action]
+        same = (batch.kinds == kind[:, None]) & batch.state.available
+        often = np.log(self.model.shown(batch.keys, batch.unit) + 0.5)
+        counts = batch.state.counts
+        assert counts is not None
+        rate = (counts.clicks + 1) / (counts.impressions + 20)
+        place = np.broadcast_to(np.arange(same.shape[1]), same.shape)
+        features = np.stack([np.log1p(counts.impressions), np.log(rate), place], axis=2)
+        return np.where(same, often, -np.inf), features
 
 
 def _widened(held: tuple[float, float], values: Floats) -> tuple[float, float]:
@@ -300,11 +339,13 @@ def _widened(held: tuple[float, float], values: Floats) -> tuple[float, float]:
     return min(held[0], float(values.min())), max(held[1], float(values.max()))
 
 
-def _as_logged(batch: LogBatch, predicted: Floats) -> Decisions:
+def _as_logged(batch: LogBatch, predicted: Floats, of_kinds: bool) -> Decisions:
     """The policy that wrote the log, which shows what was shown: every weight is 1."""
     target = np.zeros(batch.keys.shape)
     target[np.arange(len(batch)), batch.action] = 1.0
-    return Decisions(batch.unit, batch.reward, batch.action, np.ones(len(batch)), target, predicted)
+    one = np.ones(len(batch))
+    told = (batch.unit, batch.reward, batch.action, one, target, predicted)
+    return ClusteredDecisions(*told, batch.kinds, one) if of_kinds else Decisions(*told)
 
 
 class _Seen:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.datasets.events.ids import hash_texts
+from multimodal_dql.evaluation.ope import cluster
 from multimodal_dql.evaluation.ope.decisions import mixed
 from multimodal_dql.log_columns import contexts
 from multimodal_dql.simulation.audience import CONTEXT
@@ -51,6 +52,7 @@ class LogBatch:
         propensity: (B,) its logged probability.
         reward: (B,).
         time: (B,) seconds since 1970, NaN where unknown.
+        kinds: (B, K) of each candidate, -1 for padding; None where variants have none.
     """
 
     state: State
@@ -61,16 +63,29 @@ class LogBatch:
     propensity: Floats
     reward: Floats
     time: Floats
+    kinds: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.action)
 
 
 class KnownVariants:
-    """Where the variants of a catalogue lie in its `Candidates`, found by the keys of story and variant."""
+    """Where the variants of a catalogue lie in its `Candidates`, found by the keys of story and variant.
+
+    Args:
+        item_ids: of the stories.
+        variant_ids: of each story's variants.
+        candidates: of the same stories and variants.
+        kinds: into how many kinds the variants are grouped, by what sets their content apart from their siblings'; 0
+            for none.
+    """
 
     def __init__(
-        self, item_ids: Sequence[str], variant_ids: Sequence[Sequence[str]], candidates: Candidates
+        self,
+        item_ids: Sequence[str],
+        variant_ids: Sequence[Sequence[str]],
+        candidates: Candidates,
+        kinds: int = 0,
     ) -> None:
         import pyarrow as pa
 
@@ -84,6 +99,7 @@ class KnownVariants:
         by_item = np.argsort(items)
         self._items, self._story = items[by_item], by_item
         self.candidates = candidates
+        self.kinds = _kinds(candidates, kinds) if kinds else None
 
     def rows(self, keys: Keys) -> Ints:
         """Rows of `Candidates.content`, as `keys`; -1 where the catalogue has no such variant."""
@@ -105,12 +121,14 @@ class LogStates:
     Attributes:
         left_out: decisions that could not be used so far, by reason.
         names: (item_id, variant_id) of the first `NAMED` keys.
+        sessions: whether any decision so far says of which session it is.
     """
 
     def __init__(self, reward: str, known: KnownVariants | None = None, base_rate: float = 0.05) -> None:
         self.reward, self.known, self.base_rate = reward, known, base_rate
         self.left_out: Counter[str] = Counter()
         self.names: dict[int, tuple[str, str]] = {}
+        self.sessions = False
 
     @classmethod
     def columns(cls, reward: str) -> tuple[str, ...]:
@@ -132,7 +150,7 @@ class LogStates:
         keys[row, slot] = within(item[row], names)
         action = (keys == within(item, hash_texts(table["action"].combine_chunks()))[:, None]) & free
         reward, priced = self._rewards(table)
-        content, good = self._content(item, keys, free)
+        content, kinds, good = self._content(item, keys, free)
         context, told = self._context(table)
         counts = self._counts(table, sizes, row, slot, shape)
         used = self._used(
@@ -151,23 +169,25 @@ class LogStates:
             state=state,
             item=item,
             keys=keys,
-            unit=_units(table),
+            unit=self._units(table),
             action=action.argmax(axis=1),
             propensity=np.asarray(table["probability"].to_numpy(), np.float64),
             reward=reward,
             time=_seconds(table),
+            kinds=kinds,
         )
         return batch if used.all() else _only(batch, used)
 
-    def _content(self, item: Keys, keys: Keys, free: Bools) -> tuple[tuple[Any, Any], Bools]:
-        """Content and presence of the candidates, and which decisions have only variants of the catalogue."""
+    def _content(self, item: Keys, keys: Keys, free: Bools) -> tuple[tuple[Any, Any], Ints | None, Bools]:
+        """Content, presence and kinds of the candidates; which decisions have only variants of the catalogue."""
         if self.known is None:
             none = np.zeros((*keys.shape, 0), np.float32)
-            return (none, none), np.ones(len(keys), np.bool_)
+            return (none, none), None, np.ones(len(keys), np.bool_)
         rows = np.where(free, self.known.rows(keys), -1)
         good = ((rows >= 0) == free).all(axis=1)
         table = self.known.candidates
-        return (table.content[rows], table.present[rows]), good  # the last row, -1, is padding
+        kinds = None if self.known.kinds is None else self.known.kinds[rows]
+        return (table.content[rows], table.present[rows]), kinds, good  # the last row, -1, is padding
 
     def _context(self, table: Any) -> tuple[NDArray[np.float32], Bools]:
         """What an agent is told of the audience; nothing for the others."""
@@ -207,6 +227,16 @@ class LogStates:
         texts = zip(items.take(row[at]).to_pylist(), variants.take(at).to_pylist(), strict=True)
         self.names.update(zip(keys[at].tolist(), texts, strict=True))
 
+    def _units(self, table: Any) -> Keys:
+        """Keys of sessions; a decision without one is a unit of its own."""
+        own = hash_texts(table["event_id"].combine_chunks())
+        if "session_id" not in table.column_names:
+            return own
+        session = table["session_id"].combine_chunks()
+        absent = session.is_null().to_numpy(zero_copy_only=False)
+        self.sessions |= not bool(absent.all())
+        return np.where(absent, own, hash_texts(session))
+
     def _used(self, conditions: dict[str, Bools]) -> Bools:
         """Decisions that meet all conditions; the others are counted by the first that they fail."""
         rest = np.ones(len(next(iter(conditions.values()))), np.bool_)
@@ -229,7 +259,19 @@ def _only(batch: LogBatch, used: Bools) -> LogBatch:
         name: getattr(batch, name)[used]
         for name in ("item", "keys", "unit", "action", "propensity", "reward", "time")
     }
-    return LogBatch(state=State(**fields, counts=counts), **rest)
+    kinds = None if batch.kinds is None else batch.kinds[used]
+    return LogBatch(state=State(**fields, counts=counts), kinds=kinds, **rest)
+
+
+def _kinds(candidates: Candidates, kinds: int) -> Ints:
+    """Kind of each row of `Candidates.content`, -1 for padding."""
+    of = candidates.content[candidates.table].astype(np.float64)
+    free = candidates.available[..., None]
+    centre = (of * free).sum(1, keepdims=True) / np.maximum(free.sum(1, keepdims=True), 1)
+    apart = (of - centre)[candidates.available]
+    found = np.full(len(candidates.content), -1, np.int64)
+    found[candidates.table[candidates.available]] = cluster(apart, kinds)
+    return found
 
 
 def _places(sizes: Ints) -> tuple[Ints, Ints]:
@@ -241,16 +283,6 @@ def _places(sizes: Ints) -> tuple[Ints, Ints]:
 def _found(sorted_keys: Keys, values: Ints, keys: Keys) -> Ints:
     at = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     return np.asarray(np.where(sorted_keys[at] == keys, values[at], -1))
-
-
-def _units(table: Any) -> Keys:
-    """Keys of sessions; a decision without one is a unit of its own."""
-    own = hash_texts(table["event_id"].combine_chunks())
-    if "session_id" not in table.column_names:
-        return own
-    session = table["session_id"].combine_chunks()
-    absent = session.is_null().to_numpy(zero_copy_only=False)
-    return np.where(absent, own, hash_texts(session))
 
 
 def _seconds(table: Any) -> Floats:

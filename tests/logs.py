@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ ROOM = Newsroom(
 )
 
 
-def newsroom_log(rows: int, seed: int, room: Newsroom = ROOM) -> pa.Table:
+def newsroom_log(rows: int, seed: int, room: Newsroom = ROOM, variants: Sequence[str] = NAMES) -> pa.Table:
     """`rows` decisions, about three a session, with the columns of `event_schema`."""
     rng = np.random.default_rng(seed)
     story = rng.integers(0, len(room.rates), rows)
@@ -54,8 +55,8 @@ def newsroom_log(rows: int, seed: int, room: Newsroom = ROOM) -> pa.Table:
         "time": pa.array(1_700_000_000_000_000 + 60_000_000 * np.arange(rows), pa.timestamp("us", tz="UTC")),
         "session_id": [f"s{i}" for i in rng.integers(0, rows // 3 + 1, rows)],
         "item_id": [f"故事{i}" for i in story],
-        "candidates": [list(NAMES[: sizes[i]]) for i in story],
-        "action": [NAMES[a] for a in action],
+        "candidates": [list(variants[: sizes[i]]) for i in story],
+        "action": [variants[a] for a in action],
         "probability": room.chances[story, action],
         "click": click.astype(np.int8),
         "dwell_seconds": np.where(click, 10.0 * (1 + story), np.nan),

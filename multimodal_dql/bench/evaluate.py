@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.errors import UsageError
 from multimodal_dql.evaluation.ope import Decisions, Evaluation, RewardModel
 from multimodal_dql.evaluation.ope.decisions import mixed
 
@@ -31,7 +33,13 @@ STORIES, PART = 1000, 100_000
 
 
 def bench_evaluate(
-    rows: int = 1_000_000, actions: int = 10, bootstraps: int = 1000, *, stream: bool = False, seed: int = 0
+    rows: int = 1_000_000,
+    actions: int = 10,
+    bootstraps: int = 1000,
+    *,
+    stream: bool = False,
+    only: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Measure in a process of its own, so that the peak is that of this job and nothing else.
 
@@ -40,20 +48,39 @@ def bench_evaluate(
         actions: variants of a story.
         bootstraps: resamples.
         stream: rows come from a Parquet file in batches, at constant memory, instead of from arrays; reading is timed.
+        only: no smaller files before it.
         seed: of the rows.
 
     Returns:
         ``seconds`` of everything but generating the rows (fitting and cross-fitted prediction of the reward model,
         checks, estimates, tuning, bootstraps, diagnostics) and its parts; ``peak_mb``, the largest resident size of
-        the process, interpreter and held rows included. With `stream` also ``scaling``, for 10^4 rows, 10^5, ...
+        the process, interpreter and held rows included. With `stream` also ``scaling``, for 10^4 rows, 10^5, ... or,
+        with `only`, for these rows alone.
+
+    Raises:
+        UsageError: the file would not fit on the disk.
     """
     if not stream:
         return {**_process(rows, actions, bootstraps, 0, seed), "reference": {"obp 0.5.7": REFERENCE}}
-    sizes = [10**k for k in range(4, 10) if 10**k < rows] + [rows]
+    _check_room(rows, actions)
+    sizes = [*(() if only else (10**k for k in range(4, 10) if 10**k < rows)), rows]
     found = [_process(size, actions, bootstraps, 1, seed) for size in sizes]
     kept = ("rows", "seconds", "processor_seconds", "peak_mb", "file_mb")
     scaling = [{name: one[name] for name in kept} for one in found]
     return {**found[-1], "scaling": scaling, "reference": {"obp 0.5.7": REFERENCE}}
+
+
+def _check_room(rows: int, actions: int) -> None:
+    """Eight bytes a number, and hardly compressible: a unit, an item, an action, two numbers, a target an action."""
+    needed, folder = rows * (8 * actions + 26), tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UsageError(
+            detail=f"the file takes about {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free; name fewer "
+            "rows, or another folder in TMPDIR",
+            detail_zh=f"文件约需 {needed / 1e9:.1f} GB，而 {folder} 只剩 {free / 1e9:.1f} GB；请减少行数，"
+            "或用 TMPDIR 指定其他文件夹",
+        )
 
 
 def _process(*job: int) -> dict[str, Any]:

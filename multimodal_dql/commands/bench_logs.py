@@ -56,6 +56,7 @@ def evaluate(
     stream: Annotated[
         bool, typer.Option("--stream", help="Rows come from a Parquet file, at constant memory.")
     ] = False,
+    only: Annotated[bool, typer.Option("--only", help="With --stream: no smaller files before it.")] = False,
     seed: SeedOpt = 0,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
@@ -63,8 +64,8 @@ def evaluate(
     """Seconds and memory of seven off-policy estimators with tuning and bootstraps."""
     from multimodal_dql.bench.evaluate import bench_evaluate
 
-    result = bench_evaluate(rows, actions, bootstraps, stream=stream, seed=seed)
-    kinds = ("rows", "seconds", "processor_seconds", "peak_mb")
+    result = bench_evaluate(rows, actions, bootstraps, stream=stream, only=only, seed=seed)
+    kinds = ("rows", "seconds", "processor_seconds", "peak_mb", *(("file_mb",) if stream else ()))
     lines = [tuple(f"{line[kind]:,}" for kind in kinds) for line in result.get("scaling", [result])]
     emit(json_output, result, lambda c: c.print(table(kinds, lines)))
 

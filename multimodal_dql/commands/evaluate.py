@@ -48,7 +48,16 @@ def evaluate(
         ),
     ] = None,
     reward: Annotated[str, typer.Option("--reward", help=f"What is earned: {', '.join(REWARDS)}.")] = "click",
-    estimators: Annotated[str, typer.Option("--estimators", help="Names, separated by commas.")] = ESTIMATORS,
+    estimators: Annotated[
+        str,
+        typer.Option(
+            "--estimators", help="Names, separated by commas; also mips, snmips (with --agent), replay."
+        ),
+    ] = ESTIMATORS,
+    kinds: Annotated[
+        int,
+        typer.Option("--kinds", min=1, max=10_000, help="Kinds of variants that mips and snmips tell apart."),
+    ] = 20,
     bootstraps: Annotated[int, typer.Option("--bootstraps", min=0, help="Resamples for percentiles.")] = 1000,
     confidence: Annotated[
         float, typer.Option("--confidence", min=0.5, max=0.9999, help="Of all intervals.")
@@ -63,6 +72,7 @@ def evaluate(
 ) -> None:
     """What a policy would have earned on a log of decisions: estimates, intervals, or why the log cannot say."""
     from multimodal_dql.datasets.events import EventLog
+    from multimodal_dql.evaluation.ope import EMBEDDED
     from multimodal_dql.log_evaluation import LOGGED, evaluate_log
     from multimodal_dql.log_states import LogStates
     from multimodal_dql.report import evaluation_to_dict, print_evaluation, write_evaluation_html
@@ -75,6 +85,15 @@ def evaluate(
             detail="--agent looks at the variants; name their catalogue with --catalogue CATALOGUE",
             detail_zh="--agent 需要变体的内容；请用 --catalogue CATALOGUE 指明目录",
         )
+    names = [name.strip() for name in estimators.split(",") if name.strip()]
+    of_kinds = [name for name in names if name in EMBEDDED]
+    if of_kinds and agent is None:
+        raise UsageError(
+            detail=f"{of_kinds[0]} weighs what variants are like; name their catalogue and an agent whose encoders "
+            "look at them: --catalogue CATALOGUE --agent RUN",
+            detail_zh=f"{of_kinds[0]} 按变体的内容加权；请指明目录，以及带有编码器的智能体："
+            "--catalogue CATALOGUE --agent RUN",
+        )
     if out is not None:
         writable_folder(out)
     titles: Mapping[str, str] = {}
@@ -83,7 +102,7 @@ def evaluate(
 
         read = read_catalogue(catalogue)
         titles = {item.item_id: item.title for item in read.items}
-        states, learned = _with_catalogue(read, agent, reward)
+        states, learned = _with_catalogue(read, agent, reward, kinds if of_kinds else 0)
     else:
         states, learned = LogStates(reward), {}
     policies = _policies(policy or ([] if learned else ["uniform"]), learned, seed)
@@ -98,7 +117,7 @@ def evaluate(
             EventLog(events, columns=columns, allow_personal=allow_personal),
             states,
             policies,
-            estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+            estimators=names,
             against=others,
             bootstraps=bootstraps,
             confidence=confidence,
@@ -114,7 +133,9 @@ def evaluate(
     emit(json_output, result, lambda console: print_evaluation(found, console, language()))
 
 
-def _with_catalogue(read: Catalogue, run: Path | None, reward: str) -> tuple[LogStates, dict[str, Policy]]:
+def _with_catalogue(
+    read: Catalogue, run: Path | None, reward: str, kinds: int
+) -> tuple[LogStates, dict[str, Policy]]:
     """States with the content of a catalogue for an agent; without one, only its variants are known."""
     from multimodal_dql.agent import Agent
     from multimodal_dql.log_states import KnownVariants, LogStates
@@ -131,6 +152,7 @@ def _with_catalogue(read: Catalogue, run: Path | None, reward: str) -> tuple[Log
         ids,
         [[v.variant_id for v in item.variants] for item in items],
         candidate_table(encoded, learned.projection),
+        kinds,
     )
     # A story of the training is decided by the members that left it out.
     policy = DqnPolicy(learned, known=learned.known(ids), believed=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -124,7 +124,9 @@ def _table(found: LogEvaluation, words: Words) -> Table:
         (words.noun, True),
         (t("trial_interval", level=words.level), True),
     ):
-        table.add_column(for_terminal(heading), justify="right" if right else "left", overflow="fold")
+        estimator = heading == t("evaluation_estimator")
+        justify: Literal["left", "right"] = "right" if right else "left"
+        table.add_column(for_terminal(heading), justify=justify, overflow="fold", no_wrap=estimator)
     low, high = words.number(found.logged.low), words.number(found.logged.high)
     table.add_row(t("evaluation_logged"), "", words.number(found.logged.value), f"[{low}, {high}]")
     for policy in found.policies:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["render_evaluation_html", "write_evaluation_html"]
 
 _SIDE: Mapping[Side, str] = {"ahead": "for", "behind": "against", "same": "neutral", "none": "neutral"}
+FEW = 0.1
+"""Of the mean number of decisions in the parts of a log's time: parts with fewer are not drawn."""
 _SHARES = (0.5, 0.9, 0.99, 0.999)
 
 
@@ -146,7 +148,7 @@ def _policy(policy: PolicyEvaluation, words: Words, titles: Mapping[str, str]) -
             value=words.number(e.value),
             interval=words.ends(name, e.low, e.high),
             drawing=plots.interval(scale, e.value, e.low, e.high, zero=logged),
-            side="for" if name == policy.result.headline and policy.result.verdict.answerable else "",
+            side="read" if name == policy.result.headline and policy.result.verdict.answerable else "",
         )
         for name, e in estimates.items()
     )
@@ -163,9 +165,11 @@ def _policy(policy: PolicyEvaluation, words: Words, titles: Mapping[str, str]) -
             for share, q in zip(_SHARES, d.quantiles, strict=True)
         ),
     )
-    points = policy.over_time
+    # The rest of a log, or a quiet night, would draw a needle.
+    few = FEW * d.n / max(len(policy.over_time), 1)
+    points = [p for p in policy.over_time if p.decisions >= few]
     chart = None
-    if len(points) > 1:
+    if len(points) > 1 and policy.result.verdict.answerable:
         chart = plots.line_chart(
             list(accumulate(p.decisions for p in points)),
             [p.value for p in points],

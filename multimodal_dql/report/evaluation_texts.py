@@ -62,6 +62,22 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
         "{policy}: the weights have the mean {mean} ± {error}; with true propensities it is 1 (p {p}).",
         "{policy}：权重的均值为 {mean} ± {error}；倾向概率真实时应为 1（p {p}）。",
     ),
+    "evaluation_trust_anytime": (
+        "{policy}: between {low} and {high} ({level}, ips) however often the growing log is looked at, and however "
+        "little it overlaps.",
+        "{policy}：无论在日志增长中查看多少次、重叠多少，均在 {low} 至 {high} 之间（{level}，ips）。",
+    ),
+    "evaluation_trust_anytime_sessions": (
+        "{policy}: between {low} and {high} ({level}, ips) however often the growing log is looked at, and however "
+        "little it overlaps, if no session can have more than {rows} decisions.",
+        "{policy}：无论在日志增长中查看多少次、重叠多少，均在 {low} 至 {high} 之间（{level}，ips）；"
+        "前提是任何会话都不会超过 {rows} 条决策。",
+    ),
+    "evaluation_trust_no_anytime": (
+        "{policy}: its interval holds for one look at the log. None holds for many looks, because {reward} has no "
+        "bound that is known beforehand.",
+        "{policy}：区间只对一次查看成立；{reward} 没有事先已知的上下界，因此没有对多次查看同时成立的区间。",
+    ),
     "evaluation_trust_tuned": (
         "{policy}: the estimate to read ({estimator}) was chosen by a fixed rule, whatever answer is wanted.",
         "{policy}：所读的估计量（{estimator}）由固定规则选定，与想要的结果无关。",
@@ -81,9 +97,9 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "evaluation_estimates": ("Estimates side by side", "各估计量对照"),
     "evaluation_estimates_intro": (
-        "Each line is one way to estimate the same number; the vertical line is what the log itself earned. Where they "
-        "agree, the answer does not hang on a method.",
-        "每一行是对同一数值的一种估计；竖线为日志自身的所得。各行一致时，结论不依赖于方法。",
+        "Each line is one way to estimate the same number, the bold one that to be read; the vertical line is what the "
+        "log itself earned. Where they agree, the answer does not hang on a method.",
+        "每一行是对同一数值的一种估计，粗体为应读的一行；竖线为日志自身的所得。各行一致时，结论不依赖于方法。",
     ),
     "evaluation_marked": (
         "† the interval covers chance only: this method trades bias for a smaller spread, which no interval shows.",
@@ -118,9 +134,10 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
     "evaluation_method": ("How this was computed", "计算方法"),
     "evaluation_method_text": (
         "Every logged decision is weighed by how much more often the policy would have made it. Intervals keep "
-        "the decisions of one session together. Doubly robust estimates use a reward model that never saw the "
-        "session it predicts. The choice among estimates is made by a fixed rule.",
-        "每条日志决策按该策略作出它的相对概率加权。区间将同一会话的决策作为整体。"
+        "the decisions of one session together, and hold for one look at the log unless they say otherwise. Doubly "
+        "robust estimates use a reward model that never saw the session it predicts. The choice among estimates is "
+        "made by a fixed rule.",
+        "每条日志决策按该策略作出它的相对概率加权。区间将同一会话的决策作为整体；除非另有说明，只对一次查看成立。"
         "双重稳健估计所用的奖励模型从未见过所预测的会话。估计量由固定规则选定。",
     ),
     **{
@@ -131,9 +148,11 @@ EVALUATION_TEXTS: Mapping[str, tuple[str, str]] = {
             "cips": ("clipped (cips)", "截断（cips）"),
             "dm": ("reward model alone (dm)", "仅奖励模型（dm）"),
             "dr": ("doubly robust (dr)", "双重稳健（dr）"),
-            "sndr": ("self-normalised doubly robust (sndr)", "自归一化双重稳健（sndr）"),
-            "switch_dr": ("switch doubly robust (switch_dr)", "切换双重稳健（switch_dr）"),
-            "dr_os": ("shrunk doubly robust (dr_os)", "收缩双重稳健（dr_os）"),
+            "sndr": ("self-normalised DR (sndr)", "自归一化 DR（sndr）"),
+            "switch_dr": ("switch DR (switch_dr)", "切换 DR（switch_dr）"),
+            "dr_os": ("shrunk DR (dr_os)", "收缩 DR（dr_os）"),
+            "mips": ("by kinds of variants (mips)", "按变体类别（mips）"),
+            "snmips": ("normalised kinds (snmips)", "按类别自归一化（snmips）"),
             "replay": ("replay (replay)", "重放（replay）"),
         }.items()
     },

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Side", "Words"]
 
 LOGGED = "logged"
-SAMPLING_ONLY = frozenset({"cips", "dm", "switch_dr", "dr_os", "replay"})
+SAMPLING_ONLY = frozenset({"cips", "dm", "switch_dr", "dr_os", "replay", "mips", "snmips"})
 """Estimators that are biased on purpose: their intervals do not hold the truth 95 times of 100 (docs/ope.md)."""
 MARK = "†"
 Side = Literal["ahead", "behind", "same", "none"]
@@ -29,6 +29,7 @@ class Words:
         self.shares = found.reward == "click"
         ends = [found.logged.value, *(p.headline.value for p in found.policies)]
         self._digits = numbers.rate_digits(*(x for x in ends if math.isfinite(x))) + 1
+        self._decimals = numbers.decimals(*(x for x in ends if math.isfinite(x)))
 
     @property
     def noun(self) -> str:
@@ -44,7 +45,7 @@ class Words:
 
     def number(self, value: float) -> str:
         """A reward a decision: clicks in percent."""
-        return numbers.rate(value, self._digits) if self.shares else numbers.plain(value)
+        return numbers.rate(value, self._digits) if self.shares else numbers.fixed(value, self._decimals)
 
     def signed(self, value: float) -> str:
         """A difference of rewards with its sign."""
@@ -134,8 +135,21 @@ class Words:
                 error=f"{d.mean_weight_error:.3f}",
                 p=p_value(d.calibration_p),
             ),
+            self._at_all_looks(policy),
             *([chosen] if policy.result.verdict.answerable else []),
         ]
+
+    def _at_all_looks(self, policy: PolicyEvaluation) -> str:
+        """The any-time interval of ips and what it rests on, or why there is none."""
+        t, e = self.t, policy.result.estimates["ips"]
+        if "anytime" not in e.intervals:
+            return t("evaluation_trust_no_anytime", policy=policy.name, reward=self.found.reward)
+        low, high = map(self.number, e.intervals["anytime"])
+        fields = {"policy": policy.name, "low": low, "high": high, "level": self.level}
+        if "anytime_unit_rows" not in e.details:
+            return t("evaluation_trust_anytime", **fields)
+        rows = numbers.count(round(e.details["anytime_unit_rows"]))
+        return t("evaluation_trust_anytime_sessions", **fields, rows=rows)
 
     def log(self) -> list[str]:
         """Rows used and left out, and notes."""

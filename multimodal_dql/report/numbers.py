@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["MISSING", "chance", "count", "plain", "rate", "rate_digits", "signed_percent"]
+__all__ = [
+    "MISSING",
+    "chance",
+    "count",
+    "decimals",
+    "fixed",
+    "plain",
+    "rate",
+    "rate_digits",
+    "signed_percent",
+]
 
 MISSING = "–"
 """What stands where a number is not known (not a number, or infinite)."""
@@ -50,6 +60,17 @@ def signed_percent(value: float, digits: int = 1, minus: str = "-") -> str:
 def plain(value: float) -> str:
     """A number with three significant digits, e.g. ``0.342``."""
     return f"{value:.3g}" if math.isfinite(value) else MISSING
+
+
+def decimals(*values: float) -> int:
+    """Decimals that show three significant digits of the largest of `values`."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return max(0, 2 - math.floor(math.log10(largest) + 1e-9)) if largest > 0 else 2
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with so many decimals, thousands marked, e.g. ``1,234.50``."""
+    return f"{value:,.{digits}f}" if math.isfinite(value) else MISSING
 
 
 def count(value: int) -> str:

@@ -10,6 +10,7 @@ import pytest
 from multimodal_dql.bench.evaluate import bench_evaluate
 from multimodal_dql.bench.ope_coverage import NAMES, _cover, _coverage, _errors, _selection
 from multimodal_dql.bench.ope_worlds import Setting, World, draw_setting, grid
+from multimodal_dql.errors import UsageError
 
 
 def test_truth_is_what_the_target_would_have_earned() -> None:
@@ -51,9 +52,16 @@ def test_selection_compares_with_the_best_single_estimator() -> None:
 
 def test_held_and_streamed_rows_give_the_same_values() -> None:
     held = bench_evaluate(3000, 4, 50)
-    streamed = bench_evaluate(3000, 4, 50, stream=True)
+    streamed = bench_evaluate(3000, 4, 50, stream=True, only=True)
     assert held["values"] == streamed["values"]
     assert held["estimators"] == 7
     assert held["seconds"] > 0
     assert held["peak_mb"] > 30
     assert [line["rows"] for line in streamed["scaling"]] == [3000]
+    growing = bench_evaluate(11_000, 2, 0, stream=True)
+    assert [line["rows"] for line in growing["scaling"]] == [10_000, 11_000]
+
+
+def test_a_file_that_would_not_fit_is_refused_before_it_is_written() -> None:
+    with pytest.raises(UsageError, match="TMPDIR"):
+        bench_evaluate(10**14, stream=True, only=True)

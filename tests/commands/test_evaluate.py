@@ -39,6 +39,8 @@ def test_two_policies_compared_without_a_catalogue(call: Call, log: Path, tmp_pa
     assert first["actions"][0]["item_id"].startswith("故事")
     page = (out / "index.html").read_text("utf-8")
     assert "<svg" in page
+    assert page.count('class="line read"') == 2
+    assert "over-time" in page
     assert "故事0" in page
     assert "<script" not in page
 
@@ -71,13 +73,18 @@ def test_a_log_that_cannot_say_has_no_number_to_read(call: Call, tmp_path: Path)
     ]
     path = tmp_path / "log.parquet"
     pq.write_table(table.filter(pa.array(tried)), path)
-    done = call("evaluate", path, "--policy", "first", "--json")
+    out = tmp_path / "page"
+    done = call("evaluate", path, "--policy", "first", "--out", out, "--json")
     assert done.code == 0, done.err
     first = json.loads(done.out)["policies"]["first"]
     assert not first["answerable"]
     assert first["reason"]
     assert first["needed"]
     assert first["value"] is first["low"] is first["high"] is None
+    assert "the candidates in position 1" in first["needed"]
+    page = (out / "index.html").read_text("utf-8")
+    assert "over-time" not in page
+    assert 'class="line read"' not in page
     assert "cannot say what first" in call("evaluate", path, "--policy", "first").out
 
 
@@ -109,12 +116,17 @@ def test_an_agent_on_the_log_of_its_catalogue(call: Call, stories: Path, run: Pa
     path = tmp_path / "log.parquet"
     args = ("--policies", "uniform,thompson", "--design", "randomised", "--sessions", 600)
     assert call("simulate", stories, *args, "--events", path).code == 0
-    done = call("evaluate", path, "--catalogue", stories, "--agent", run, "--policy", "uniform", "--json")
+    known = ("--catalogue", stories, "--agent", run)
+    args = (*known, "--policy", "uniform", "--estimators", "sndr,mips", "--kinds", 1)
+    done = call("evaluate", path, *args, "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert list(result["policies"]) == ["learned", "uniform"]
     weight = result["policies"]["learned"]["diagnostics"]
     assert abs(weight["mean_weight"] - 1) < 4 * weight["mean_weight_error"]
+    estimates = result["policies"]["uniform"]["estimates"]
+    assert list(estimates) == ["ips", "sndr", "mips"]
+    assert estimates["mips"]["standard_error"] < estimates["ips"]["standard_error"]
     assert any("2 policies" in note for note in result["log"]["notes"])
 
 
@@ -126,6 +138,7 @@ def test_an_agent_on_the_log_of_its_catalogue(call: Call, stories: Path, run: Pa
         (("--policy", "uniform", "--compare", "first"), "first"),
         (("--reward", "clicks"), "click"),
         (("--estimators", "dr,xx"), "xx"),
+        (("--estimators", "snmips"), "--catalogue CATALOGUE --agent RUN"),
         (("--agent", "run"), "--catalogue"),
         (("--policy", "learned"), "run"),
     ],

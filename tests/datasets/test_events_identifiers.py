@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import random
 import uuid
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from multimodal_dql.datasets.events import EventLog, read_events
 from multimodal_dql.datasets.events.checking import check_log
 from multimodal_dql.datasets.events.identifiers import Identifiers, luhn, resident_check
-from tests.datasets.logs import row, rows, table, write_jsonl
+from multimodal_dql.errors import EventsError
+from tests.datasets.logs import START, row, rows, table, write_jsonl
 
 
 def kinds(column: str, *values: str) -> list[str]:
@@ -47,7 +52,8 @@ def kinds(column: str, *values: str) -> list[str]:
 )
 def test_personal(value: str, kind: str) -> None:
     assert kinds("context.x", value) == [kind]
-    assert kinds("session_id", value) == [kind]
+    # Whether a UUID is a session's or a device's, its use must show.
+    assert kinds("session_id", value) == ([] if value.startswith("6D92078A") else [kind])
 
 
 @pytest.mark.parametrize(
@@ -68,10 +74,93 @@ def test_uuids_name_events_and_variants_but_in_other_columns_perhaps_devices() -
     value = str(uuid.UUID(int=2**127 + 12345678901234567890))
     for column in ("event_id", "item_id", "candidates", "action"):
         assert kinds(column, value) == []
-    assert kinds("session_id", value) == ["uuid"]
+    for column in ("context.user", "subject", "user_id", "设备"):
+        assert kinds(column, value) == ["uuid"]
     assert kinds("event_id", "a@example.com") == ["mail"]
     assert kinds("model_version", "10.0.12.3") == []
     assert kinds("item_id", "13800138000") == []
+
+
+def visits(
+    path: Path, hours: Callable[[int, int], float], days: int, **more: Callable[[int, int], Any]
+) -> Path:
+    """200 UUIDs as session ids with three decisions each; `hours` says when decision k of id i falls after it begins,
+    `more` what other columns hold."""
+    rng = random.Random(1)
+    held = []
+    for i in range(200):
+        name = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        begin = 24 * days * i / 200
+        for k in range(3):
+            time = START + timedelta(hours=begin + hours(i, k))
+            changes = {name: of(i, k) for name, of in more.items()}
+            held.append(row(3 * i + k, session_id=name, time=time) | changes)
+    held.sort(key=lambda r: r["time"])
+    return write_jsonl(path, held)
+
+
+def test_random_session_ids_are_let_pass_with_a_note(tmp_path: Path) -> None:
+    """Visits of half an hour, two in a hundred of them left open for days: a log of ten days shows what they are."""
+    path = visits(tmp_path / "log.jsonl", lambda i, k: 60.0 * k if i % 50 == 0 else 0.25 * k, 10)
+    report = check_log([path])
+    assert report.personal == []
+    assert not report.must_fix()
+    assert any("behave like sessions: 2.0% of 200" in note for note in report.notes)
+    assert any("表现与会话相符" in note.zh for note in report.notes)
+    log = EventLog(path)
+    assert sum(t.num_rows for t in log.batches(50)) == 600
+    assert [str(n) for n in log.notes] == [str(n) for n in report.notes]
+    assert read_events(path).table.num_rows == 600
+
+
+def test_a_short_log_cannot_show_it_and_says_so(tmp_path: Path) -> None:
+    path = visits(tmp_path / "log.jsonl", lambda _, k: 0.25 * k, 1)
+    assert any(
+        "too short to tell sessions from devices (1.0 days, 200 ids" in n for n in check_log([path]).notes
+    )
+    log = EventLog(path)
+    assert sum(t.num_rows for t in log.batches()) == 600
+    assert any("日志太短" in n.zh for n in log.notes)
+    assert not any("UUID" in n for n in EventLog(path, allow_personal=True).notes)
+
+
+def test_session_ids_that_come_back_for_days_are_devices(tmp_path: Path) -> None:
+    path = visits(tmp_path / "log.jsonl", lambda i, k: 30.0 * k if i % 10 == 0 else 0.25 * k, 10)
+    (finding,) = check_log([path]).personal
+    assert (finding.column, finding.kind, finding.values) == ("session_id", "uuid", 200)
+    assert "10% of 200 that come back span more than a day" in finding.text("en")
+    assert "跨越一天以上" in finding.text("zh")
+    for read in (read_events, lambda p: list(EventLog(p).batches(50))):
+        with pytest.raises(EventsError, match="--allow-personal"):
+            read(path)
+    assert sum(t.num_rows for t in EventLog(path, allow_personal=True).batches()) == 600
+
+
+def test_devices_show_only_later_in_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beginning of a file spans hours; that its ids come back is seen in the batches that follow."""
+    monkeypatch.setattr("multimodal_dql.datasets.events.reading.FIRST", 100)
+    monkeypatch.setattr("multimodal_dql.datasets.events.session_ids.KEPT", 50)
+    path = visits(tmp_path / "log.jsonl", lambda _, k: 240.0 * k, 1)
+    log = EventLog(path)
+    batches = log.batches(100)
+    assert next(batches).num_rows == 100
+    with pytest.raises(EventsError, match="100% of 50 that come back"):
+        list(batches)
+
+
+def test_session_ids_of_several_subjects_are_devices(tmp_path: Path) -> None:
+    """A device that a family shares, by a column of numbers or a name in the context."""
+    for name, more in (
+        ("a", {"user_id": lambda i, k: 10 * i + k % 2}),
+        ("b", {"context": lambda i, k: {"subject": f"p{10 * i + k % 2}", "hour": "1"}}),
+    ):
+        path = visits(tmp_path / f"{name}.jsonl", lambda _, k: 0.25 * k, 10, **more)
+        (finding,) = check_log([path]).personal
+        assert "100% of 200 that come back belong to several subjects" in finding.text("en")
+        with pytest.raises(EventsError, match="several subjects"):
+            next(EventLog(path).batches())
+    own = visits(tmp_path / "c.jsonl", lambda _, k: 0.25 * k, 10, user_id=lambda i, _: i)
+    assert check_log([own]).personal == []
 
 
 def test_numbers_are_judged_as_a_column() -> None:

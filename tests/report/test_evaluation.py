@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,31 @@ def test_no_number_is_offered_where_the_log_cannot_say(refused: LogEvaluation) -
         assert words in said(refused, lang)  # type: ignore[arg-type]
         page = render_evaluation_html(evaluation=refused, lang=lang)  # type: ignore[arg-type]
         assert words in page
+
+
+def test_a_handful_of_decisions_at_the_end_draws_no_needle(found: LogEvaluation) -> None:
+    """Of twenty parts, one with less than a tenth of the mean is left out of the chart, not of the JSON."""
+    first = found.policies[0]
+    *others, last = first.over_time
+    few = replace(last, decisions=5, value=1.0)
+    drawn = [
+        render_evaluation_html(
+            evaluation=replace(found, policies=(replace(first, over_time=points), *found.policies[1:]))
+        )
+        for points in (tuple(others), (*others, few), first.over_time)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_any_time_interval_is_said_and_what_it_rests_on(found: LogEvaluation, lang: Lang) -> None:
+    e = found.policies[0].result.estimates["ips"]
+    text = "".join(said(found, lang).split())
+    low, high = (f"{100 * end:.2f}%" for end in e.intervals["anytime"])
+    rows = round(e.details["anytime_unit_rows"])
+    said_so = {
+        "en": f"between{low}and{high}(95%,ips)howeveroftenthegrowinglogislookedat",
+        "zh": f"均在{low}至{high}之间（95%，ips）",
+    }
+    assert said_so[lang] in text
+    assert {"en": f"nosessioncanhavemorethan{rows}decisions", "zh": f"不会超过{rows}条决策"}[lang] in text

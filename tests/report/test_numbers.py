@@ -54,3 +54,20 @@ def test_rate_and_count():
     assert numbers.plain(0.34159) == "0.342"
     assert numbers.plain(math.inf) == "–"
     assert numbers.count(20_000) == "20,000"
+
+
+def test_numbers_side_by_side_have_the_same_decimals() -> None:
+    """Three significant digits of the largest."""
+    assert [
+        numbers.decimals(*values) for values in ((0.815, 0.69), (0.0123, 0.9), (1234.0,), (), (0.0,))
+    ] == [
+        3,
+        3,
+        0,
+        2,
+        2,
+    ]
+    assert numbers.decimals(0.01) == 4
+    assert numbers.fixed(0.69, 3) == "0.690"
+    assert numbers.fixed(1234.5, 1) == "1,234.5"
+    assert numbers.fixed(math.nan, 1) == "–"

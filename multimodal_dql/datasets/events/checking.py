@@ -11,6 +11,7 @@ from multimodal_dql.datasets.events.checks import reason_text
 from multimodal_dql.datasets.events.identifiers import Finding, Identifiers
 from multimodal_dql.datasets.events.reading import PART, EventLog
 from multimodal_dql.datasets.events.schema import Note, event_schema
+from multimodal_dql.datasets.events.session_ids import SessionIds
 
 __all__ = ["LogReport", "check_log"]
 
@@ -70,12 +71,13 @@ def check_log(paths: Sequence[Path], *, sample: int = 0) -> LogReport:
     """
     log = EventLog(list(paths), allow_personal=True)
     usable = sum(table.num_rows for table in log.stream())
-    found, searched, met = Identifiers(), 0, 0
+    found, sessions, searched, met = Identifiers(), SessionIds(), 0, 0
     every = max(log.read // sample, 1) if sample else 1
     names = [name for name in event_schema().names if name != "schema_version"]
     for source in log.sources:
         # Batches as large as the step: of each the first is looked at.
         for raw in source.batches(names, PART, extra=True):
+            sessions.add(raw.table, raw.extra)
             if every > 1:
                 at = range(-met % every, raw.table.num_rows, every)
                 met += raw.table.num_rows
@@ -89,8 +91,8 @@ def check_log(paths: Sequence[Path], *, sample: int = 0) -> LogReport:
         read=log.read,
         usable=usable,
         excluded=dict(log.excluded),
-        notes=log.notes,
-        personal=found.findings,
+        notes=[*log.notes, *sessions.notes],
+        personal=[*found.findings, *sessions.findings],
         searched=searched,
         names=log.names,
     )

@@ -6,8 +6,9 @@ A pattern finds candidates, a second rule keeps false alarms low:
   column more must be right than chance gives: half of them for IMEI and bare mobile numbers (chance: a tenth), one in
   a thousand for resident ids (chance: one in 30,000).
 - Nothing is found inside a longer word, so that hashes and ids such as ``s123`` pass.
-- A UUID in ``event_id``, ``item_id``, ``candidates`` or ``action`` names an event or a variant. Anywhere else nobody
-  can tell it from an advertising id (IDFA, GAID are UUIDs), so it is found; number the sessions, or hash with a key.
+- A UUID in ``event_id``, ``item_id``, ``candidates`` or ``action`` names an event or a variant; of one that is all of a
+  ``session_id``, `session_ids` finds out what it names. Anywhere else nobody can tell it from an advertising id (IDFA,
+  GAID are UUIDs), so it is found.
 - Names of things (stories, variants, policies, versions) are not searched for phone numbers in national notation, and
   versions not for IP addresses, which look the same.
 """
@@ -24,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["KINDS", "Finding", "Identifiers", "luhn", "resident_check"]
+__all__ = ["KINDS", "UUID", "Finding", "Identifiers", "hidden", "luhn", "resident_check"]
 
 KINDS = {
     "mail": ("mail addresses", "邮箱地址"),
@@ -36,6 +37,8 @@ KINDS = {
     "resident id": ("Chinese resident ids", "身份证号码"),
 }
 """Kind -> what it is called in English and Chinese."""
+UUID = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+"""Pattern of one."""
 THINGS = ("event_id", "item_id", "candidates", "action", "policy", "model_version", "catalogue_fingerprint")
 VERSIONS = ("policy", "model_version", "catalogue_fingerprint")
 # What is surely none of them: a short number with or without decimals, a word with a short number.
@@ -121,8 +124,7 @@ _RULES = (
     _Rule("phone", r"[0-9]{11}", lambda t: t[0] == "1" and t[1] >= "3", share=0.5, things=False),
     _Rule("phone", r"0[0-9]{2,3}-[0-9]{7,8}", things=False),
     _Rule("phone", r"\(?[2-9][0-9]{2}\)?[ .-][2-9][0-9]{2}[ .-][0-9]{4}", things=False),
-    _Rule("uuid", r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}",
-          lambda t: len(set(t)) > 3, things=False),
+    _Rule("uuid", UUID, lambda t: len(set(t)) > 3, things=False),
     _Rule("imei", r"[0-9]{15}", luhn, share=0.5),
     _Rule("mac", r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}"
           r"|(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}"),
@@ -150,19 +152,25 @@ class Finding:
         kind: of `KINDS`.
         values: how many, of those looked at.
         example: the first, all but two characters hidden.
+        why: what else speaks for it.
+        why_zh: the same in Chinese.
     """
 
     column: str
     kind: str
     values: int
     example: str
+    why: str = ""
+    why_zh: str = ""
 
     def text(self, lang: str) -> str:
         """One line in ``en`` or ``zh``."""
         en, zh = KINDS[self.kind]
         if lang == "zh":
-            return f"列 {self.column} 有 {self.values:,} 个值像{zh}（如 {self.example}）"
-        return f"column {self.column} holds {self.values:,} values that look like {en} (e.g. {self.example})"
+            more = f"：{self.why_zh}" if self.why_zh else ""
+            return f"列 {self.column} 有 {self.values:,} 个值像{zh}（如 {self.example}）{more}"
+        more = f": {self.why}" if self.why else ""
+        return f"column {self.column} holds {self.values:,} values that look like {en} (e.g. {self.example}){more}"
 
 
 class Identifiers:
@@ -182,7 +190,8 @@ class Identifiers:
         """Look at a `pyarrow` string array."""
         texts = texts.drop_null().unique()
         self.values += len(texts)
-        texts = texts.filter(pc.invert(pc.match_substring_regex(texts, _PLAIN)))
+        plain = f"{_PLAIN}|^{UUID}$" if column == "session_id" else _PLAIN
+        texts = texts.filter(pc.invert(pc.match_substring_regex(texts, plain)))
         if not len(texts):
             return
         for k, rule in enumerate(_RULES):
@@ -195,7 +204,7 @@ class Identifiers:
                 self._alike[key] = self._alike.get(key, 0) + bool(found)
                 if right:
                     self._right[key] = self._right.get(key, 0) + 1
-                    self._example.setdefault(key, _hidden(right[0]))
+                    self._example.setdefault(key, hidden(right[0]))
 
     def look_at_context(self, held: Any) -> None:
         """Look at the values of a map array, name by name."""
@@ -241,6 +250,6 @@ def _spared(column: str, rule: _Rule) -> bool:
     return not rule.things and column in THINGS and (column != "event_id" or rule.kind == "uuid")
 
 
-def _hidden(text: str) -> str:
+def hidden(text: str) -> str:
     """A value that may be shown: its first two characters."""
     return text[:2] + "*" * min(len(text) - 2, 10)

@@ -18,6 +18,7 @@ from multimodal_dql.datasets.events.identifiers import Finding, Identifiers
 from multimodal_dql.datasets.events.ids import Seen, hash_texts
 from multimodal_dql.datasets.events.notes import Noticed
 from multimodal_dql.datasets.events.schema import HELPFUL, NEEDED, REQUIRED, Note, event_schema, refused
+from multimodal_dql.datasets.events.session_ids import SessionIds
 
 __all__ = ["EventLog", "Events", "RowFilter", "read_events", "refuse_personal"]
 
@@ -122,7 +123,7 @@ class EventLog:
                 raise _lacks(path, lacking, self.needed)
         self.read = 0
         self.excluded: dict[str, int] = {}
-        self._noticed = Noticed()
+        self._noticed, self._sessions = Noticed(), SessionIds()
 
     @property
     def path(self) -> Path:
@@ -132,7 +133,7 @@ class EventLog:
     @property
     def notes(self) -> list[Note]:
         """What is worth saying so far although it excludes no row; each has a `Note.zh`."""
-        return self._noticed.notes
+        return [*self._noticed.notes, *self._sessions.notes]
 
     @property
     def names(self) -> dict[str, dict[str, int]]:
@@ -161,6 +162,7 @@ class EventLog:
         """As `batches`, but a log of which nothing can be used is no error."""
         self.read, self.excluded = 0, {}
         wanted = {*self.needed, *self.columns, "event_id", "time", *self._noticed.names}
+        self._sessions = SessionIds()
         checked = [name for name in event_schema().names if name in wanted]
         with Seen() as seen:
             keep = RowFilter(self.needed, seen)
@@ -174,13 +176,16 @@ class EventLog:
                     if first:
                         self._refuse_lacking(source, raw)
                     elif not self.allow_personal:
-                        refuse_personal(source.path, _sample(raw))
+                        refuse_personal(source.path, _sample(raw).findings)
+                    if not self.allow_personal:
+                        self._sessions.add(raw.table, {})
                     first = False
                     keep.count(BAD_LINE, raw.bad_lines)
                     keep.noticed.zoneless += raw.zoneless
                     table = keep(raw.table, raw.wrong_type)
                     if table.num_rows:
                         yield self._finished(table)
+            refuse_personal(self.path, self._sessions.findings)
             keep.finish(self.path)
 
     def _finished(self, table: pa.Table) -> pa.Table:
@@ -205,14 +210,15 @@ class EventLog:
 
     def _search(self, source: Source) -> None:
         """Search the beginning of a file for identifiers, columns that the schema does not know included."""
-        found = Identifiers()
+        found, sessions = Identifiers(), SessionIds()
         looked = 0
         for raw in source.batches(event_schema().names[:-1], FIRST, extra=True):
             found.look_at(raw.table, raw.extra)
+            sessions.add(raw.table, raw.extra)
             looked += raw.read
             if looked >= FIRST:
                 break
-        refuse_personal(source.path, found)
+        refuse_personal(source.path, [*found.findings, *sessions.findings])
 
 
 def _sample(raw: Raw) -> Identifiers:
@@ -225,9 +231,8 @@ def _sample(raw: Raw) -> Identifiers:
     return found
 
 
-def refuse_personal(path: Path, found: Identifiers) -> None:
+def refuse_personal(path: Path, findings: Sequence[Finding]) -> None:
     """Raises `EventsError` if something was found."""
-    findings: list[Finding] = found.findings
     if findings:
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         more_zh = f"（另有 {len(findings) - 1} 项）" if len(findings) > 1 else ""

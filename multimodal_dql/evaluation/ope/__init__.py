@@ -1,11 +1,13 @@
 """Off-policy evaluation: what another policy would have earned on a log, how sure that is, or why it cannot say."""
 
 from multimodal_dql.evaluation.ope.base import Estimate, Estimator
+from multimodal_dql.evaluation.ope.choice import ChoiceModel
 from multimodal_dql.evaluation.ope.decisions import GROUPS, Batch, Decisions
 from multimodal_dql.evaluation.ope.diagnostics import ActionOverlap, Diagnostics, Overlap
 from multimodal_dql.evaluation.ope.embedding import (
     MIPS,
     SNMIPS,
+    ClusteredDecisions,
     EmbeddedDecisions,
     OffCEM,
     cluster,
@@ -14,6 +16,7 @@ from multimodal_dql.evaluation.ope.embedding import (
 )
 from multimodal_dql.evaluation.ope.estimators import DM, DR, IPS, SNDR, SNIPS, Replay
 from multimodal_dql.evaluation.ope.evaluation import (
+    EMBEDDED,
     ESTIMATORS,
     MODEL_FREE,
     Evaluation,
@@ -21,6 +24,14 @@ from multimodal_dql.evaluation.ope.evaluation import (
     choose,
 )
 from multimodal_dql.evaluation.ope.fitted import ConjunctModel, FittedQ
+from multimodal_dql.evaluation.ope.horizon import (
+    STEP_ESTIMATORS,
+    StepDiagnostics,
+    StepEvaluation,
+    StepOverlap,
+    StepResult,
+    step_verdict,
+)
 from multimodal_dql.evaluation.ope.reward_model import RewardModel
 from multimodal_dql.evaluation.ope.steps import (
     FQE,
@@ -39,6 +50,7 @@ from multimodal_dql.evaluation.ope.verdict import Gate, Verdict
 __all__ = [
     "DM",
     "DR",
+    "EMBEDDED",
     "ESTIMATORS",
     "FQE",
     "GROUPS",
@@ -50,10 +62,13 @@ __all__ = [
     "SNDR",
     "SNIPS",
     "SNMIPS",
+    "STEP_ESTIMATORS",
     "ActionOverlap",
     "Batch",
     "CascadeDR",
+    "ChoiceModel",
     "ClippedIPS",
+    "ClusteredDecisions",
     "ConjunctModel",
     "DRos",
     "Decisions",
@@ -73,6 +88,10 @@ __all__ = [
     "Replay",
     "RewardModel",
     "SlateIPS",
+    "StepDiagnostics",
+    "StepEvaluation",
+    "StepOverlap",
+    "StepResult",
     "Steps",
     "SwitchDR",
     "Tuned",
@@ -81,4 +100,5 @@ __all__ = [
     "cluster",
     "likelihood",
     "same_cluster",
+    "step_verdict",
 ]

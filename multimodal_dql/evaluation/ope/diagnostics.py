@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from multimodal_dql.errors import UsageError
 from multimodal_dql.evaluation.multiple import holm
-from multimodal_dql.evaluation.ope.bounds import anytime_value, bernstein_half
+from multimodal_dql.evaluation.ope.bounds import Bets, anytime_value, bernstein_half
 from multimodal_dql.evaluation.ope.decisions import Decisions
 from multimodal_dql.evaluation.ope.sketches import DistinctKeys, WeightHistogram
 from multimodal_dql.evaluation.ope.table import GroupTable
 
-__all__ = ["ActionOverlap", "Diagnostics", "Overlap"]
+__all__ = ["ActionOverlap", "Diagnostics", "Overlap", "mean_error"]
 
 Array = NDArray[np.float64]
 _FEW = 64  # actions up to which each is looked at
 _COLUMNS = 8
+_FINE = 17
+"""Bits of the finer groups that the any-time interval bets on: at 10^8 rows a group is small enough not to bind."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ class Overlap:
         self.columns = 0
         self.actions = GroupTable(_FEW)
         self.logged, self.target = np.zeros(_FEW), np.zeros(_FEW)
+        self.fine = np.zeros((3, 1 << _FINE))  # rows, w r and w (1 - r), rewards scaled to [0, 1]
+        # The smallest and the largest hash of a group's units: the same where it holds one.
+        self.ends = np.stack([np.full(1 << _FINE, 2**64 - 1, np.uint64), np.zeros(1 << _FINE, np.uint64)])
 
     def add(self, part: Decisions) -> None:
         """Add one part of a batch."""
@@ -116,6 +121,11 @@ class Overlap:
         terms = (w, w**2, gained, gained**2, lost, lost**2, own, own**2)
         self.table.add(part, np.stack(terms, 1))
         self.units.add(part.hashed)
+        fine = (part.hashed >> np.uint64(64 - _FINE)).astype(np.intp)
+        for k, values in enumerate((np.ones(len(w)), gained, lost)):
+            np.add.at(self.fine[k], fine, values)
+        np.minimum.at(self.ends[0], fine, part.hashed)
+        np.maximum.at(self.ends[1], fine, part.hashed)
         self.weights.add(w)
         K = part.target.shape[1]
         self.columns = max(self.columns, K)
@@ -131,6 +141,9 @@ class Overlap:
         self.table.merge(other.table)
         self.units.merge(other.units)
         self.weights.merge(other.weights)
+        self.fine += other.fine
+        self.ends[0] = np.minimum(self.ends[0], other.ends[0])
+        self.ends[1] = np.maximum(self.ends[1], other.ends[1])
         self.columns = max(self.columns, other.columns)
         self.actions.merge(other.actions)
         self.logged += other.logged
@@ -142,32 +155,43 @@ class Overlap:
         return bool(self.units.count() < (1.0 if self.units.exact else 0.96) * self.table.rows.sum())
 
     def bounds(
-        self, confidence: float, weight_bound: float | None, unit_rows: int
-    ) -> dict[str, tuple[float, float]]:
-        """Intervals of the value that hold for any number of rows, see `bounds`.
+        self, confidence: float, weight_bound: float | None, unit_rows: int | None
+    ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+        """Intervals of the value that hold for any number of rows, see `bounds`, and on what that rests.
 
-        Left out when the reward range is unknown, or when units have more rows than `unit_rows` says; the empirical
-        Bernstein interval also without a bound of the weights, or when a unit may have several rows.
+        None without a range of rewards. Where a unit may have several rows, units are bet on, by way of groups of them,
+        and ``anytime_unit_rows`` says how many rows none of them may exceed: `unit_rows`, or as many as the largest
+        can have, for all that is known of groups of several. The empirical Bernstein interval needs a bound of the
+        weights, and rows that are independent.
         """
-        if self.reward_range is None or (unit_rows == 1 and self.clustered()):
-            return {}
+        if self.reward_range is None:
+            return {}, {}
         low, high = self.reward_range
         n, alpha = float(self.table.rows.sum()), 1 - confidence
-        w, _, gained, gained_square, lost, lost_square, *_ = map(float, self.table.sums.sum(0))
-        del w
         if weight_bound is not None and self.weights.largest > weight_bound * (1 + 1e-9):
             raise UsageError(
                 detail=f"a weight of {self.weights.largest:g} lies above the bound {weight_bound:g}",
                 detail_zh=f"权重 {self.weights.largest:g} 超过了给定上界 {weight_bound:g}",
             )
-        sums = (gained, gained_square, lost, lost_square)
-        found = {"anytime": anytime_value(n, sums, alpha, unit_rows, weight_bound)}
-        if weight_bound is not None and unit_rows == 1:
+        _, _, gained, gained_square, lost, lost_square, *_ = map(float, self.table.sums.sum(0))
+        rests: dict[str, float] = {}
+        alone = not self.clustered() and (unit_rows == 1 or self.units.exact)
+        if alone:
+            bets = Bets.of_rows(n, gained, gained_square), Bets.of_rows(n, lost, lost_square)
+        else:
+            there = self.fine[0] > 0
+            (rows, *sums), several = self.fine[:, there], self.ends[0, there] < self.ends[1, there]
+            unit = float(unit_rows or (rows - several).max())
+            of, against = (Bets.of_groups(x, rows, unit, several) for x in sums)
+            bets, rests = (of, against), {"anytime_unit_rows": unit}
+        found = {"anytime": anytime_value(*bets, alpha, weight_bound)}
+        if weight_bound is not None and alone:
             mean = gained / n
             variance = max(gained_square / n - mean**2, 0.0) * n / max(n - 1, 1)
             half = bernstein_half(n, variance, weight_bound, alpha)
             found["bernstein"] = (max(mean - half, 0.0), min(mean + half, 1.0))
-        return {name: (low + (high - low) * a, low + (high - low) * b) for name, (a, b) in found.items()}
+        scaled = {name: (low + (high - low) * a, low + (high - low) * b) for name, (a, b) in found.items()}
+        return scaled, rests
 
     def result(self) -> Diagnostics:
         """The diagnostics of what has been seen."""
@@ -176,7 +200,7 @@ class Overlap:
         sums, rows = self.table.held()
         n = float(rows.sum())
         w, square, *_, own, own_square = map(float, sums.sum(0))
-        error = _mean_error(sums[:, :1], rows)[0]
+        error = mean_error(sums[:, :1], rows)[0]
         z = abs(w / n - 1) / error if error > 0 else (0.0 if abs(w / n - 1) < 1e-9 else np.inf)
         shares = sums[:, 0] / w if w > 0 else np.zeros(len(rows))
         few = self.columns <= _FEW
@@ -203,7 +227,7 @@ class Overlap:
 
         K = self.columns
         sums, rows = self.actions.held()
-        gap, error = sums[:, :K].sum(0) / n, _mean_error(sums[:, :K], rows)
+        gap, error = sums[:, :K].sum(0) / n, mean_error(sums[:, :K], rows)
         with np.errstate(divide="ignore", invalid="ignore"):
             z = np.where(error > 0, np.abs(gap) / error, np.where(np.abs(gap) > 1e-9, np.inf, 0.0))
         p = holm(2 * ndtr(-z))
@@ -214,7 +238,7 @@ class Overlap:
         )
 
 
-def _mean_error(sums: Array, rows: Array) -> Array:
+def mean_error(sums: Array, rows: Array) -> Array:
     """Standard error of each mean, groups kept together, (d,); infinite below two groups."""
     G, n = len(rows), rows.sum()
     if G < 2:

@@ -15,7 +15,16 @@ from multimodal_dql.errors import UsageError
 from multimodal_dql.evaluation.ope.base import Estimator
 from multimodal_dql.evaluation.ope.decisions import Decisions
 
-__all__ = ["MIPS", "SNMIPS", "EmbeddedDecisions", "OffCEM", "cluster", "likelihood", "same_cluster"]
+__all__ = [
+    "MIPS",
+    "SNMIPS",
+    "ClusteredDecisions",
+    "EmbeddedDecisions",
+    "OffCEM",
+    "cluster",
+    "likelihood",
+    "same_cluster",
+]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -29,8 +38,8 @@ class EmbeddedDecisions(Decisions):
         logging: (B, K) the logging policy's probabilities; rows sum to 1.
         likelihood: (B, K) probability (or density) of the embedding that was seen, were the candidate shown: 1 or 0 for
             "of the same cluster" (`same_cluster`), a product of tables for several categories (`likelihood`), or a
-            fitted p(candidate | context, embedding) divided by `logging`, 0 where that is 0. A factor of the row's own
-            cancels.
+            p(candidate | context, embedding) fitted by `ChoiceModel` and divided by `logging`, 0 where that is 0. A
+            factor of the row's own cancels.
 
     Raises:
         UsageError: also where `logging` disagrees with `propensity`, or what was shown could not have its embedding.
@@ -57,6 +66,50 @@ class EmbeddedDecisions(Decisions):
         assert self.likelihood is not None
         over = np.einsum("bk,bk->b", self.target, self.likelihood)
         return np.asarray(over / np.einsum("bk,bk->b", self.logging, self.likelihood), np.float64)
+
+
+@dataclass(frozen=True)
+class ClusteredDecisions(Decisions):
+    """Decisions whose candidates fall into kinds, from a log that holds nothing but the propensity of what was shown.
+
+    By Bayes' rule the log shows the kind of what was shown with probability propensity / `posterior`, so that no other
+    propensity is needed. The weight is in the mean what it should be whatever model gives the posterior; a better one
+    makes it vary less.
+
+    Attributes:
+        kinds: (B, K) of the candidates; padding may have any.
+        posterior: (B,) probability of what was shown among the candidates of its kind, by a model that has not seen the
+            unit, in (0, 1].
+
+    Raises:
+        UsageError: also for another shape or a posterior outside its range.
+    """
+
+    kinds: Integers | None = None
+    posterior: Array | None = None
+
+    def __post_init__(self) -> None:
+        shapes = [np.shape(x) if x is not None else None for x in (self.kinds, self.posterior)]
+        if shapes != [np.shape(self.target), np.shape(self.unit)]:
+            raise UsageError(
+                detail="decisions do not agree in shape: kinds, posterior",
+                detail_zh="决策数据的形状不一致：kinds、posterior",
+            )
+        super().__post_init__()
+        assert self.posterior is not None
+        if not ((self.posterior > 0) & (self.posterior <= 1 + 1e-9)).all():
+            raise UsageError(
+                detail="the probability of what was shown among its kind lies above 0 and up to 1",
+                detail_zh="所展示候选在其类别内的概率应大于 0 且不超过 1",
+            )
+
+    @cached_property
+    def marginal_weight(self) -> Array:
+        """The target's probability of the kind over the logging policy's, propensity / posterior, (B,)."""
+        assert self.kinds is not None
+        assert self.posterior is not None
+        kind = np.einsum("bk,bk->b", self.target, same_cluster(self.kinds, self.action))
+        return np.asarray(kind * self.posterior / self.propensity, np.float64)
 
 
 def _check(d: EmbeddedDecisions) -> None:
@@ -86,10 +139,10 @@ def _check(d: EmbeddedDecisions) -> None:
 
 
 def _weight(batch: Decisions) -> Array:
-    if not isinstance(batch, EmbeddedDecisions):
+    if not isinstance(batch, EmbeddedDecisions | ClusteredDecisions):
         raise UsageError(
-            detail="mips and offcem weigh embeddings: give EmbeddedDecisions, or use ips or dr",
-            detail_zh="mips 与 offcem 按嵌入加权：请提供 EmbeddedDecisions，或改用 ips、dr",
+            detail="mips and offcem weigh embeddings: give EmbeddedDecisions or ClusteredDecisions, or use ips or dr",
+            detail_zh="mips 与 offcem 按嵌入加权：请提供 EmbeddedDecisions 或 ClusteredDecisions，或改用 ips、dr",
         )
     return batch.marginal_weight
 

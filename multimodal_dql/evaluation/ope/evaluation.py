@@ -19,17 +19,20 @@ from multimodal_dql.evaluation.ope.base import (
 )
 from multimodal_dql.evaluation.ope.decisions import Decisions
 from multimodal_dql.evaluation.ope.diagnostics import Diagnostics, Overlap
+from multimodal_dql.evaluation.ope.embedding import MIPS, SNMIPS
 from multimodal_dql.evaluation.ope.estimators import PLAIN
 from multimodal_dql.evaluation.ope.table import jackknife
 from multimodal_dql.evaluation.ope.tuned import TUNED
 from multimodal_dql.evaluation.ope.verdict import Gate, Verdict, verdict
 
-__all__ = ["ESTIMATORS", "MODEL_FREE", "Evaluation", "EvaluationResult", "choose"]
+__all__ = ["EMBEDDED", "ESTIMATORS", "MODEL_FREE", "Evaluation", "EvaluationResult", "choose"]
 
 Array = NDArray[np.float64]
 
 ESTIMATORS: Mapping[str, Callable[[], Estimator]] = {**PLAIN, **TUNED}
 """Estimators of single decisions by name."""
+EMBEDDED: Mapping[str, Callable[[], Estimator]] = {e.name: e for e in (MIPS, SNMIPS)}
+"""Those that need to know what candidates are like: `EmbeddedDecisions` or `ClusteredDecisions`."""
 MODEL_FREE = ("ips", "snips", "cips")
 """Those that need no reward model and hold for any logging policy."""
 
@@ -55,7 +58,7 @@ class Evaluation:
     """An accumulator: `update` with batches of decisions, `merge` with other parts of the log, `result`.
 
     Args:
-        names: of `ESTIMATORS`, or estimators of one's own.
+        names: of `ESTIMATORS` or `EMBEDDED`, or estimators of one's own.
         bootstraps: resamples for percentile intervals; 0 for none.
         seed: of the resamples.
         confidence: of all intervals.
@@ -63,7 +66,8 @@ class Evaluation:
         reward_range: smallest and largest reward that can occur, for the any-time interval of ``ips``.
         weight_bound: largest weight that can occur, known beforehand: its empirical-Bernstein interval, and a tighter
             any-time one.
-        unit_rows: most decisions of a unit, known beforehand; the any-time interval needs it where units have several.
+        unit_rows: most decisions that a unit can have, known beforehand. Without it the any-time interval assumes that
+            none has more than the largest group of units in the log (``anytime_unit_rows`` in its details).
         gate: thresholds of the verdict.
     """
 
@@ -77,7 +81,7 @@ class Evaluation:
         method: Literal["normal", "bootstrap"] = "normal",
         reward_range: tuple[float, float] | None = None,
         weight_bound: float | None = None,
-        unit_rows: int = 1,
+        unit_rows: int | None = None,
         gate: Gate | None = None,
     ) -> None:
         check_confidence(confidence)
@@ -124,9 +128,11 @@ class Evaluation:
             for name, estimator in self.estimators.items()
         }
         if "ips" in estimates:
-            bounds = self.overlap.bounds(self.confidence, self.weight_bound, self.unit_rows)
+            bounds, rests = self.overlap.bounds(self.confidence, self.weight_bound, self.unit_rows)
             ips = estimates["ips"]
-            estimates["ips"] = replace(ips, intervals={**ips.intervals, **bounds})
+            estimates["ips"] = replace(
+                ips, intervals={**ips.intervals, **bounds}, details={**ips.details, **rests}
+            )
         diagnostics = self.overlap.result()
         judged = verdict(diagnostics, self.gate)
         return EvaluationResult(
@@ -197,9 +203,10 @@ class Evaluation:
 
 def make(name: str) -> Estimator:
     """An estimator by name; raises `UnknownNameError`, which suggests the nearest."""
-    if name not in ESTIMATORS:
-        raise UnknownNameError(kind="estimator", kind_zh="估计量", name=name, known=ESTIMATORS)
-    return ESTIMATORS[name]()
+    known = {**ESTIMATORS, **EMBEDDED}
+    if name not in known:
+        raise UnknownNameError(kind="estimator", kind_zh="估计量", name=name, known=known)
+    return known[name]()
 
 
 def choose(names: Sequence[str], answerable: bool) -> str:

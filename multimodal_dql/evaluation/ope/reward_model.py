@@ -98,6 +98,13 @@ class RewardModel:
         high = mixed(np.asarray(unit, np.uint64), _FOLD_SALT) >> np.uint64(32)
         return ((high * np.uint64(self.folds)) >> np.uint64(32)).astype(np.intp)
 
+    def shown(self, keys: Keys, unit: Keys) -> Array:
+        """How often each candidate was shown, (B, K), in folds without the row's unit; 0 on padding."""
+        keys = np.asarray(keys, np.uint64)
+        place = self._place(keys, _CELL_SALT)
+        found = self._count.sum(0)[place] - self._count[self.fold(unit)[:, None], place]
+        return np.asarray(np.where(keys == 0, 0.0, found), np.float64)
+
     def predict(self, keys: Keys, item: Keys, unit: Keys) -> Array:
         """Expected reward of every candidate, (B, K), from folds without the row's unit; 0 on padding."""
         keys, item = np.asarray(keys, np.uint64), np.asarray(item, np.uint64)

@@ -123,7 +123,7 @@ def test_gate_names_what_is_never_shown() -> None:
     judged = verdict(diagnose(bandit(2000, [0.5, 0.5, 0.0], [0.2, 0.5, 0.3])))
     assert not judged.answerable
     assert "30%" in judged.reason
-    assert "position 2" in judged.needed
+    assert "position 3" in judged.needed  # counted from 1
     assert judged.rows_needed is None
 
 

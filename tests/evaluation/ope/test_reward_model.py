@@ -102,3 +102,14 @@ def test_refusals() -> None:
     rows["reward"] = np.full(10, np.nan)
     with pytest.raises(UsageError, match="finite"):
         RewardModel().update(**rows)
+
+
+def test_how_often_candidates_were_shown_in_the_other_folds() -> None:
+    rng = np.random.default_rng(6)
+    keys = np.tile(np.array([11, 22, 0], np.uint64), (300, 1))  # the third is padding
+    unit, action = np.arange(300, dtype=np.uint64) // np.uint64(2), rng.integers(0, 2, 300)
+    model = RewardModel().update(keys, np.ones(300, np.uint64), action, np.zeros(300), unit)
+    found, fold = model.shown(keys, unit), model.fold(unit)
+    for i in range(300):
+        others = action[fold != fold[i]]
+        assert found[i].tolist() == [(others == 0).sum(), (others == 1).sum(), 0]
