@@ -91,11 +91,11 @@ def fetch(names: list[str], lang: LangOpt = "en") -> None:
 @app.command("add")
 def add(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="SOURCE",
-            help="Folder of a model (transformers, sentence-transformers, SavedModel, Keras), or "
-            ".onnx or .tflite file.",
+            help="Folder of a model (transformers, sentence-transformers, SavedModel, Keras), .onnx or .tflite file, "
+            "or OWNER/NAME[@REVISION] on Hugging Face.",
         ),
     ],
     name: Annotated[
@@ -110,6 +110,12 @@ def add(
     languages: Annotated[
         str, typer.Option("--languages", help="Codes of the languages it understands, e.g. en,zh; else any.")
     ] = "",
+    space: Annotated[
+        str,
+        typer.Option(
+            "--space", help="Space it shares with an encoder of another modality (CLIP), e.g. clip-vit-b32."
+        ),
+    ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,8 +128,11 @@ def add(
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
 ) -> None:
-    """Write a card for a model on this machine: its kind found out, its dimension measured, its files hashed."""
-    from multimodal_dql.encoders.adding import add_source
+    """Write a card for a model: its kind found out, its dimension measured, its files hashed.
+
+    A model of Hugging Face is fetched first, at one commit, and needs no network afterwards.
+    """
+    from multimodal_dql.encoders.adding import add_source, partners
 
     _no_more_than_there_is()
     if modality is not None and modality not in ("text", "image", "audio"):
@@ -136,6 +145,7 @@ def add(
         modality=cast("Modality | None", modality),
         licence=licence,
         languages=tuple(code.strip() for code in languages.split(",") if code.strip()),
+        space=space.strip(),
         settings=_settings(settings or []),
         out=out,
     )
@@ -145,6 +155,11 @@ def add(
         announce(
             f"assumed, for the files do not say: {said}; change it with --set, or in the card",
             f"文件未说明，按此假定：{said}；可用 --set 或在卡片中修改",
+        )
+    if card.space and not partners(card):
+        announce(
+            f"no encoder of another modality is in the space '{card.space}' yet; until one is, nothing is compared",
+            f"空间 “{card.space}” 中还没有其他模态的编码器；在此之前不会进行比较",
         )
     announce(
         f"wrote {added.path}; see what it finds alike: multimodal-dql encoders check {card.name} --out SHEET",
@@ -157,9 +172,10 @@ def add(
         "modality": card.modality,
         "dim": card.dim,
         "licence": card.licence,
+        "space": card.space,
         "assumed": dict(added.assumed),
     }
-    rows = [(key, value) for key, value in result.items() if key not in ("card", "assumed")]
+    rows = [(key, value) for key, value in result.items() if key not in ("card", "assumed") and value]
     emit(json_output, result, lambda console: console.print(table(("", ""), rows)))
 
 

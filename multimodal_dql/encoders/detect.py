@@ -45,10 +45,9 @@ def detect(name: str, source: Path, modality: Modality | None = None) -> Found:
     if not source.is_dir():
         raise EncoderError(
             name=name,
-            detail=f"there is no file or folder {source}; download the model first (huggingface-cli "
-            "download, git clone) "
-            "and give its folder",
-            detail_zh=f"没有文件或文件夹 {source}；请先下载模型（hf download、git clone），再给出其文件夹",
+            detail=f"there is no file or folder {source}; give a model's folder or file, or its owner/name on Hugging "
+            "Face",
+            detail_zh=f"没有文件或文件夹 {source}；请给出模型的文件夹或文件，或它在 Hugging Face 上的 owner/name",
         )
     if (source / "saved_model.pb").is_file():
         return _saved_model(name, source, modality)

@@ -11,7 +11,16 @@ from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.onnx_file import read_onnx
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["CONFIG_FILES", "TOKENIZER_FILES", "Found", "chosen_of", "inside", "present", "with_weights"]
+__all__ = [
+    "CONFIG_FILES",
+    "SENTENCE_FILES",
+    "TOKENIZER_FILES",
+    "Found",
+    "chosen_of",
+    "inside",
+    "present",
+    "with_weights",
+]
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -26,6 +35,7 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 CONFIG_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
+SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 _TAKEN = (
     "sentence_embedding",
     "text_embeds",
@@ -104,8 +114,9 @@ def inside(name: str, folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
 def _own(name: str, folder: Path, path: Path) -> Path:
     """`path` with links followed, as long as they stay in the folder (or in the hub cache the folder is part of)."""
     root, found = folder.resolve(), path.resolve()
-    if root.parent.name == "snapshots" and root.parents[1].name.startswith("models--"):
-        root = root.parents[1]
+    for above in (root, *root.parents[:-2]):
+        if above.parent.name == "snapshots" and above.parents[1].name.startswith("models--"):
+            root = above.parents[1]
     if not found.is_relative_to(root):
         raise EncoderError(
             name=name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from multimodal_dql.encoders.cards import (
     FIRST_FETCH,
@@ -31,7 +32,15 @@ from multimodal_dql.encoders.paths import cache_root
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["NotHereError", "atomic_write", "commit_of", "locate"]
+__all__ = [
+    "NotHereError",
+    "atomic_write",
+    "commit_of",
+    "from_hub",
+    "from_hugging_face",
+    "locate",
+    "quiet_hub",
+]
 
 _BLOCK_BYTES = 1 << 20
 _DOWNLOAD_SECONDS = 600
@@ -51,9 +60,9 @@ def locate(card: Card, source: Source, *, fetch: bool = False, hubs: bool = Fals
     if isinstance(source, WheelSource):
         return _from_wheel(card, source, fetch=fetch)
     if isinstance(source, HubSource):
-        return _from_hub(source, fetch=hubs)
+        return from_hub(source, fetch=hubs)
     if isinstance(source, HuggingFaceSource):
-        return _from_hugging_face(source, fetch=hubs)
+        return from_hugging_face(source, fetch=hubs)
     return _from_folder(card, source)
 
 
@@ -85,7 +94,7 @@ def _from_package(source: PackageSource) -> Path:
     return _existing(Path(str(distribution.locate_file(source.path))))
 
 
-def _from_hub(source: HubSource, *, fetch: bool) -> Path:
+def from_hub(source: HubSource, *, fetch: bool) -> Path:
     """From a folder, or from the cache of TensorFlow Hub's modules, which is ours unless the user has set another."""
     if "://" not in source.handle:
         return _existing(Path(source.handle).expanduser() / source.path)
@@ -95,36 +104,40 @@ def _from_hub(source: HubSource, *, fetch: bool) -> Path:
     if not kept.is_dir():
         if not fetch:
             raise NotHereError(f"{source.handle} needs the network and was not fetched yet")
+        waits = socket.getdefaulttimeout()
         try:
             with silenced():  # TensorFlow greets on import
                 import tensorflow_hub
+            socket.setdefaulttimeout(_REGISTRY_SILENCE_SECONDS)  # it has no timeout of its own
             kept = Path(tensorflow_hub.resolve(source.handle))
         except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and TensorFlow's errors through
             raise NotHereError(f"{source.handle}: {type(error).__name__}: {error}") from error
+        finally:
+            socket.setdefaulttimeout(waits)
     return _existing(kept / source.path)
 
 
-def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
+def from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
     """A file from the hub's own cache, shared with other programs; `huggingface_hub` keeps it in order."""
-    import logging
-
-    import huggingface_hub
-
     if not fetch and source.revision == FIRST_FETCH:
         raise NotHereError(f"{source.repository} was not fetched yet")
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)  # it announces each retry; the reason comes as an error
+    revision = "main" if source.revision == FIRST_FETCH else source.revision
     try:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                source.repository,
-                source.path,
-                revision="main" if source.revision == FIRST_FETCH else source.revision,
-                local_files_only=not fetch,
-                etag_timeout=_REGISTRY_SILENCE_SECONDS,
+        with quiet_hub() as hub:
+            known = hub.try_to_load_from_cache(source.repository, source.path, revision=revision)
+            if fetch and not isinstance(known, str):
+                # Asked once before: the download itself asks six times, and waits for minutes where nobody answers.
+                address = hub.hf_hub_url(source.repository, source.path, revision=revision)
+                hub.get_hf_file_metadata(address, timeout=_REGISTRY_SILENCE_SECONDS)
+            return Path(
+                hub.hf_hub_download(
+                    source.repository,
+                    source.path,
+                    revision=revision,
+                    local_files_only=not fetch,
+                    etag_timeout=_REGISTRY_SILENCE_SECONDS,
+                )
             )
-        )
     except Exception as error:  # its own, those of its HTTP client, and OSError
         if not fetch:
             raise NotHereError(f"{source.repository} needs the network and was not fetched yet") from error
@@ -132,6 +145,20 @@ def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
         raise NotHereError(
             f"{source.repository} on Hugging Face: {type(error).__name__}: {said[0]}"
         ) from error
+
+
+@contextmanager
+def quiet_hub() -> Iterator[Any]:
+    """The module `huggingface_hub`, which announces each retry unless it is told not to: reasons come as errors."""
+    import logging
+
+    import huggingface_hub
+
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield huggingface_hub
     finally:
         logger.setLevel(before)
 

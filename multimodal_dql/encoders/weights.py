@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["CONVERT_TORCH", "check_weights", "read_weights", "refuse_pickle"]
+__all__ = ["CONVERT_TORCH", "PICKLES", "check_weights", "need_torch", "read_weights", "refuse_pickle"]
 
 _MAX_HEADER_BYTES = 100 << 20
 """The format's own limit."""
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".msgpack")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".msgpack")
 """Formats that are or may hold pickles."""
 
 CONVERT_TORCH = (
@@ -28,7 +29,9 @@ CONVERT_TORCH = (
 
 def refuse_pickle(name: str, path: Path) -> None:
     """Raises `EncoderError`, with the command that converts it, for weights kept in a pickle."""
-    if path.suffix.lower() not in _PICKLES and path.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x04"):
+    with path.open("rb") as file:
+        begins = file.read(2)
+    if path.suffix.lower() not in PICKLES and begins not in (b"\x80\x02", b"\x80\x04"):
         return
     command = CONVERT_TORCH.format(path=path, out=path.with_name("model.safetensors"))
     raise EncoderError(
@@ -36,6 +39,17 @@ def refuse_pickle(name: str, path: Path) -> None:
         detail=f"{path.name} is a pickle, which can run code, and is never opened; convert it: {command}",
         detail_zh=f"{path.name} 是 pickle，可能执行代码，绝不会打开；请先转换：{command}",
     )
+
+
+def need_torch(name: str) -> None:
+    """Raises `EncoderError` where PyTorch, which runs a transformer from its safetensors, is not installed."""
+    if find_spec("torch") is None:
+        raise EncoderError(
+            name=name,
+            detail="it runs on PyTorch, which is not installed; pip install 'multimodal-dql[torch]', or add an ONNX "
+            "export of the model",
+            detail_zh="它需要 PyTorch，但未安装；请运行 pip install 'multimodal-dql[torch]'，或添加该模型的 ONNX 导出",
+        )
 
 
 def check_weights(name: str, path: Path) -> dict[str, int]:

@@ -131,15 +131,10 @@ def test_a_folder_of_sentence_transformers(tmp_path):
 
 
 def test_a_dense_module_is_applied_between_pooling_and_length_one(tmp_path):
-    from safetensors.numpy import save_file
-
     dense = {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     folder = tiny.sentence_folder(tmp_path / "dense", modules=[dense])
-    (folder / "2_Dense").mkdir()
-    config = {"activation_function": "torch.nn.modules.activation.Tanh"}
-    (folder / "2_Dense/config.json").write_text(json.dumps(config))
     kernel, bias = np.array([[1, 2, 3], [0, 1, -1]], np.float32), np.array([0.5, -0.5], np.float32)
-    save_file({"linear.weight": kernel, "linear.bias": bias}, folder / "2_Dense/model.safetensors")
+    tiny.dense_module(folder / "2_Dense", kernel, bias)
     assert add_source(folder).card.dim == 2
     expected = np.tanh(kernel @ tiny.TABLE[[2, 5, 3]].mean(axis=0) + bias)
     expected /= np.linalg.norm(expected)

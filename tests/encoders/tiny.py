@@ -138,6 +138,16 @@ def sentence_folder(folder: Path, pooling="pooling_mode_mean_tokens", modules=()
     return folder
 
 
+def dense_module(folder: Path, kernel, bias) -> None:
+    """A Dense module of sentence-transformers with a hyperbolic tangent."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    config = {"activation_function": "torch.nn.modules.activation.Tanh"}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({"linear.weight": kernel, "linear.bias": bias}, folder / "model.safetensors")
+
+
 def image_folder(folder: Path) -> Path:
     """A picture model of `transformers`: an image processor and an ONNX export."""
     folder.mkdir(parents=True)

@@ -24,7 +24,7 @@ from multimodal_dql.encoders.runtimes.onnx_text import OnnxTextEncoder
 from multimodal_dql.encoders.runtimes.token_text import TokenTextEncoder, from_folder, load_tokenizer
 from multimodal_dql.encoders.sounds import windows
 from multimodal_dql.encoders.sources import common_folder
-from multimodal_dql.encoders.weights import read_weights
+from multimodal_dql.encoders.weights import need_torch, read_weights
 from multimodal_dql.errors import EncoderError
 
 __all__ = ["TransformersAudioEncoder", "TransformersImageEncoder", "TransformersTextEncoder", "torch_network"]
@@ -128,16 +128,10 @@ def torch_network(card: Card, files: dict[str, Path], folder: Path) -> Network:
     need_files(card, files, "config.json")
     check_folder(card.name, folder)
     read_weights(card.name, weights)
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise EncoderError(
-            name=card.name,
-            detail="it runs on PyTorch, which is not installed; pip install 'multimodal-dql[torch]', or add an ONNX "
-            "export of the model",
-            detail_zh="它需要 PyTorch，但未安装；请运行 pip install 'multimodal-dql[torch]'，或添加该模型的 ONNX 导出",
-        ) from error
+    need_torch(card.name)
+    import torch
+    import transformers
+
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
