@@ -21,7 +21,7 @@ from multimodal_dql.encoders.keras_file import CONVERT_KERAS
 from multimodal_dql.encoders.onnx import onnx_session
 from multimodal_dql.encoders.onnx_file import check_onnx
 from multimodal_dql.encoders.quiet import silenced
-from multimodal_dql.encoders.runtimes.networks import litert_interpreter
+from multimodal_dql.encoders.runtimes.networks import TEXT_INPUTS, litert_interpreter
 from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.weights import refuse_pickle
 from multimodal_dql.errors import EncoderError
@@ -102,8 +102,17 @@ def _onnx(name: str, source: Path, modality: Modality | None) -> Found:
     inputs = {
         node.name: tuple(n if isinstance(n, int) else -1 for n in node.shape) for node in session.get_inputs()
     }
-    preprocessing = chosen_of(session)
-    if "input_ids" in inputs:
+    rest = sorted(set(inputs) - TEXT_INPUTS)
+    if "input_ids" in inputs and modality is None and rest:
+        raise EncoderError(
+            name=name,
+            detail=f"{source.name} reads texts and {', '.join(rest)}; say which with --modality (and add it once for "
+            "each, with --name)",
+            detail_zh=f"{source.name} 读取文本和 {'、'.join(rest)}；"
+            "请用 --modality 指明（各添加一次，并用 --name 区分）",
+        )
+    if "input_ids" in inputs and modality in (None, "text"):
+        preprocessing = chosen_of(session, "text")
         tokens = present(name, source.parent, TOKENIZER_FILES + CONFIG_FILES)
         if not any(file in tokens for file in ("tokenizer.json", "vocab.txt", "tokenizer.model")):
             raise EncoderError(
@@ -120,13 +129,14 @@ def _onnx(name: str, source: Path, modality: Modality | None) -> Found:
                 found, preprocessing={**preprocessing, "max_tokens": length, "padding": "max_length"}
             )
         return replace(found, assumed={"max_tokens": 256})
-    if len(inputs) != 1:
+    if len(rest) != 1:
         raise EncoderError(
             name=name,
             detail=f"{source.name} reads {sorted(inputs)}; export the part for one modality alone",
             detail_zh=f"{source.name} 有输入 {sorted(inputs)}；请只导出一种模态的部分",
         )
-    return _by_shape(Found("onnx", "image", files, preprocessing), next(iter(inputs.values())), modality)
+    found = _by_shape(Found("onnx", "image", files), inputs[rest[0]], modality)
+    return replace(found, preprocessing={**chosen_of(session, found.modality), **found.preprocessing})
 
 
 def _by_shape(found: Found, shape: tuple[int, ...], modality: Modality | None) -> Found:

@@ -37,7 +37,7 @@ def sentence_folder(name: str, source: Path) -> Found:
     for module in modules:
         folder = str(module.get("path", "")) if isinstance(module, dict) else ""
         wanted += [f"{folder}/config.json", f"{folder}/model.safetensors"] if folder else []
-    network, _ = _network(name, source)
+    network, _ = _network(name, source, "text")
     files = {
         **present(name, source, wanted),
         **present(name, source, TOKENIZER_FILES + CONFIG_FILES),
@@ -63,7 +63,7 @@ def transformers_folder(name: str, source: Path, modality: Modality | None) -> F
     """A folder with ``config.json``; what it reads, its tokenizer and processor files say."""
     check_folder(name, source)
     modality = modality_of(name, source, modality)
-    network, outputs = _network(name, source)
+    network, outputs = _network(name, source, modality)
     config = read_json(name, source / "config.json")
     files = {**present(name, source, CONFIG_FILES), **present(name, source, TOKENIZER_FILES), **network}
     preprocessing: dict[str, Any] = dict(outputs)
@@ -128,7 +128,7 @@ def weights_among(name: str, files: Collection[str]) -> str | None:
     return None
 
 
-def _network(name: str, source: Path) -> tuple[dict[str, Path], dict[str, Any]]:
+def _network(name: str, source: Path, modality: Modality) -> tuple[dict[str, Path], dict[str, Any]]:
     """The files with the weights, and the output to take."""
     onnx = [place for place in ONNX_PLACES if (source / place).is_file()]
     chosen = weights_among(name, [*onnx, *(path.name for path in source.glob("*.safetensors"))])
@@ -137,7 +137,7 @@ def _network(name: str, source: Path) -> tuple[dict[str, Path], dict[str, Any]]:
     if chosen is not None:
         files = with_weights(name, source / chosen)
         check_onnx(name, source / chosen, files)
-        return files, chosen_of(onnx_session(name, source / chosen))
+        return files, chosen_of(onnx_session(name, source / chosen), modality)
     for path in sorted(source.glob("*")):
         if path.is_file():
             refuse_pickle(name, path)

@@ -36,15 +36,12 @@ TOKENIZER_FILES = (
 )
 CONFIG_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
-_TAKEN = (
-    "sentence_embedding",
-    "text_embeds",
-    "image_embeds",
-    "audio_embeds",
-    "pooler_output",
-    "last_hidden_state",
-)
-"""Outputs by usual names, the best first."""
+_TAKEN: dict[Modality, tuple[str, ...]] = {
+    "text": ("sentence_embedding", "text_embeds", "pooler_output", "last_hidden_state"),
+    "image": ("image_embeds", "pooler_output", "last_hidden_state"),
+    "audio": ("audio_embeds", "pooler_output", "last_hidden_state"),
+}
+"""Outputs by usual names, the best first; a file with two towers has those of both."""
 
 _MAX_FILES = 200
 
@@ -65,12 +62,12 @@ class Found:
     languages: tuple[str, ...] = ()
 
 
-def chosen_of(session: Any) -> dict[str, Any]:
-    """The setting that names the output to take of an ONNX `session`; empty where there is one output."""
+def chosen_of(session: Any, modality: Modality) -> dict[str, Any]:
+    """The setting that names the output of an ONNX `session` for `modality`; empty where there is one output."""
     names = [node.name for node in session.get_outputs()]
     if len(names) == 1:
         return {}
-    return {"output": next((name for name in _TAKEN if name in names), names[0])}
+    return {"output": next((name for name in _TAKEN[modality] if name in names), names[0])}
 
 
 def with_weights(name: str, model: Path) -> dict[str, Path]:

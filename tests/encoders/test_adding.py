@@ -157,41 +157,24 @@ def test_sounds_through_a_feature_extractor(tmp_path):
     check_encoder(encoder)
 
 
-def test_a_file_with_two_towers_gets_a_blank_for_the_other(tmp_path):
-    nodes = [
-        tiny.node("Gather", ["table", "input_ids"], "hidden", axis=0),
-        tiny.node("ReduceMean", ["hidden"], "text_embeds", axes=[1], keepdims=0),
-        tiny.node("GlobalAveragePool", ["pixel_values"], "mean"),
-        tiny.node("Flatten", ["mean"], "flat"),
-        tiny.node("MatMul", ["flat", "kernel"], "image_embeds"),
-    ]
-    ends = (
-        [tiny.value("input_ids", ("n", "t"), tiny.INT64), tiny.value("pixel_values", ("m", 3, 8, 8))],
-        [tiny.value("image_embeds", ("m", 5)), tiny.value("text_embeds", ("n", 3))],
-    )
-    constants = [tiny.tensor("table", tiny.TABLE), tiny.tensor("kernel", tiny.KERNEL)]
-    folder = tiny.write_tokenizer(tmp_path / "both")
-    (folder / "model.onnx").write_bytes(tiny.model(nodes, *ends, constants))
-    files = {p.name: p for p in folder.iterdir()}
-    lines = [
-        'runtime = "onnx"',
-        'licence = "MIT"',
-        'citation = "none"',
-        'summary = "both"',
-        'pooling = "none"',
-    ]
-    for name, modality, dim, output in (("t", "text", 3, "text_embeds"), ("i", "image", 5, "image_embeds")):
-        body = [f'name = "{name}"', f'modality = "{modality}"', f"dim = {dim}", *lines, "[preprocessing]"]
-        body += [f'output = "{output}"', "max_tokens = 8", "side = 8", "scale = 255.0"]
-        for file, path in files.items():
-            body += ["[[files]]", f'name = "{file}"', f'sha256 = "{sha256_of(path)}"']
-            body += [f"bytes = {path.stat().st_size}", f'sources = [{{ kind = "folder", path = "{path}" }}]']
-        card = tmp_path / "user-cards" / name / "card.toml"
-        card.parent.mkdir(parents=True)
-        card.write_text("\n".join(body))
+@pytest.mark.parametrize("bare", [False, True], ids=["folder", "onnx-file"])
+def test_a_file_with_two_towers_is_added_once_for_each(tmp_path, bare):
+    """The other tower gets a blank, and each takes its own output."""
+    source = tiny.two_towers(tmp_path / "both")
+    if bare:
+        source = (source / "model.onnx").rename(source / "both.onnx")
+    with pytest.raises(EncoderError, match="say which with --modality"):
+        add_source(source)
+    settings = {"side": 8, "scale": 255.0} if bare else {}
+    for modality in ("text", "image"):
+        card = add_source(source, modality=modality, name=modality, space="both", settings=settings).card
+        assert (card.modality, card.space, card.dim) == (modality, "both", 3)
     expected = tiny.TABLE[[2, 5, 3]].mean(axis=0)
-    np.testing.assert_allclose(load_encoder("t").encode(["cat"]), [expected], rtol=1e-6)
-    np.testing.assert_allclose(load_encoder("i").encode([grey(255)]), [tiny.KERNEL.sum(axis=0)], rtol=1e-6)
+    np.testing.assert_allclose(load_encoder("text").encode(["cat"]), [expected], rtol=1e-6)
+    found = load_encoder("image").encode([grey(255)])
+    np.testing.assert_allclose(found, [tiny.KERNEL[:, :3].sum(axis=0)], rtol=1e-5)
+    for modality in ("text", "image"):
+        check_encoder(load_encoder(modality))
 
 
 def test_weights_beside_an_onnx_file_are_hashed_and_found(tmp_path):
