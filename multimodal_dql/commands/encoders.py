@@ -27,6 +27,16 @@ _TIMED_SECONDS = 1.0
 _SLOW = 1.0
 """Items a second below which a user is told what that means."""
 
+_FACTS = {
+    "name": ("name", "名称"),
+    "runtime": ("runtime", "运行方式"),
+    "modality": ("modality", "模态"),
+    "dim": ("dim", "维度"),
+    "licence": ("licence", "许可证"),
+    "space": ("space", "空间"),
+}
+"""Of a card that was added."""
+
 _STATES = {
     "installed": ("installed", "已安装"),
     "cached": ("cached", "已缓存"),
@@ -58,7 +68,7 @@ def list_(json_output: JsonOpt = False, lang: LangOpt = "en") -> None:
     }
     place = 1 if language() == "zh" else 0
     rows = [(info.name, info.modality, info.dim, _STATES[state][place]) for info, state in states]
-    columns = ("encoder", "modality", "dim", "state")
+    columns = ("编码器", "模态", "维度", "状态") if place else ("encoder", "modality", "dim", "state")
     emit(json_output, result, lambda console: console.print(table(columns, rows)))
 
 
@@ -68,11 +78,12 @@ def show(name: str, lang: LangOpt = "en") -> None:
     from multimodal_dql.encoders.registry import encoder_card, encoder_info
 
     info, card = encoder_info(name), encoder_card(name)
-    typer.echo(
-        card.model_dump_json(indent=1)
-        if card
-        else f"{info.name}: a plug-in class, {info.modality}, {info.dim}"
-    )
+    if card:
+        typer.echo(card.model_dump_json(indent=1))
+    elif language() == "zh":
+        typer.echo(f"{info.name}：插件类，{info.modality}，{info.dim} 维")
+    else:
+        typer.echo(f"{info.name}: a plug-in class, {info.modality}, {info.dim}")
 
 
 @app.command("fetch")
@@ -175,7 +186,8 @@ def add(
         "space": card.space,
         "assumed": dict(added.assumed),
     }
-    rows = [(key, value) for key, value in result.items() if key not in ("card", "assumed") and value]
+    place = 1 if language() == "zh" else 0
+    rows = [(names[place], result[key]) for key, names in _FACTS.items() if result[key]]
     emit(json_output, result, lambda console: console.print(table(("", ""), rows)))
 
 
@@ -202,7 +214,7 @@ def check(
     passed = []
     for check in iter_checks():
         check(encoder, samples)
-        passed.append(check.name)
+        passed.append(check)
     speed = _items_per_second(encoder, samples)
     if speed < _SLOW:
         hours = 10_000 / speed / 3600
@@ -213,19 +225,19 @@ def check(
     if out is not None:
         items = _items(encoder.modality, catalogue)
         _sheet(encoder, items, out / f"{name}.html", speed)
-    memory = _peak_megabytes()
+    memory, zh = _peak_megabytes(), language() == "zh"
     result = {
         "encoder": name,
-        "passed": passed,
+        "passed": [check.name for check in passed],
         "items_per_second": round(speed, 1),
         "peak_megabytes": memory,
     }
     rows = [
-        *((p, "") for p in passed),
-        ("items a second" if language() == "en" else "每秒项数", f"{speed:,.0f}"),
-        ("peak memory, MB" if language() == "en" else "内存峰值（MB）", f"{memory:,}"),
+        *((check.name_zh if zh else check.name, "") for check in passed),
+        ("每秒项数" if zh else "items a second", f"{speed:,.0f}"),
+        ("内存峰值（MB）" if zh else "peak memory, MB", f"{memory:,}"),
     ]
-    emit(json_output, result, lambda c: c.print(table(("check", ""), rows)))
+    emit(json_output, result, lambda c: c.print(table(("检查" if zh else "check", ""), rows)))
 
 
 def _no_more_than_there_is() -> None:

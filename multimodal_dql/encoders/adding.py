@@ -23,6 +23,7 @@ from multimodal_dql.encoders.inputs import checked_encode
 from multimodal_dql.encoders.licences import read_licence
 from multimodal_dql.encoders.origins import Origin, origin_of, short_name
 from multimodal_dql.encoders.paths import user_cards
+from multimodal_dql.encoders.reasons import first_fault
 from multimodal_dql.encoders.registry import add_card_text, encoder_names, load_card
 from multimodal_dql.encoders.runtimes.card_encoder import UNKNOWN
 from multimodal_dql.encoders.sources import sha256_of
@@ -129,12 +130,11 @@ def add_source(
             files=tuple(_file(file, path, origin) for file, path in sorted(found.files.items())),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place, wrong, wrong_zh = first_fault(error)
         raise EncoderError(
             name=chosen,
-            detail=f"no card can be made of this: {place}: {first['msg']}",
-            detail_zh=f"无法由此生成卡片：{place}：{first['msg']}",
+            detail=f"no card can be made of this: {place}: {wrong}",
+            detail_zh=f"无法由此生成卡片：{place}：{wrong_zh}",
         ) from error
     measured = _measured(card, found)
     _check_space(measured)

@@ -22,6 +22,7 @@ from multimodal_dql.encoders.model_folder import check_folder, read_modules
 from multimodal_dql.encoders.onnx_file import read_onnx
 from multimodal_dql.encoders.places import NotHereError, from_hugging_face, quiet_hub
 from multimodal_dql.encoders.plugins import one_line
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.encoders.sources import sha256_of
 from multimodal_dql.encoders.weights import CONVERT_TORCH, PICKLES, need_torch
 from multimodal_dql.errors import EncoderError, EncoderUnavailable
@@ -73,7 +74,7 @@ class Repository:
         ) as error:  # its own, those of its HTTP client, and of whatever a broken answer leads to
             raise self._refused(error) from error
         if not _COMMIT.fullmatch(commit):
-            raise self._refused(ValueError("its answer names no commit"))
+            raise self._refused(Reason("its answer names no commit", "其应答没有给出提交"))
         self.commit = commit
         self.files = {
             file.rfilename: _Listed(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
@@ -185,12 +186,12 @@ class Repository:
                 detail_zh=f"此处没有文件或文件夹 {self.repository}，Hugging Face 上也没有此仓库；请更正名称，"
                 "若为私有仓库请先登录（hf auth login）",
             )
-        reason = one_line(error)
+        reason, reason_zh = both(error) if isinstance(error, Reason) else (one_line(error), one_line(error))
         return EncoderUnavailable(
             name=self.name,
             detail=f"Hugging Face does not give {self.repository} ({reason}); try again, or where there is a network "
             f"run: {self._download()}; and here, with that folder: multimodal-dql encoders add {self.name}",
-            detail_zh=f"无法从 Hugging Face 取得 {self.repository}（{reason}）；请重试，或在能联网的机器上运行："
+            detail_zh=f"无法从 Hugging Face 取得 {self.repository}（{reason_zh}）；请重试，或在能联网的机器上运行："
             f"{self._download()}，把该文件夹拷到这里后运行：multimodal-dql encoders add {self.name}",
         )
 

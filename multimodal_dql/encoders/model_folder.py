@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.encoders.weights import refuse_pickle
 from multimodal_dql.errors import EncoderError
 
@@ -28,14 +29,14 @@ def read_json(name: str, path: Path) -> Any:
     """The JSON at `path`; `EncoderError` for none, for too much of it, and for a pit of brackets."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ValueError(f"more than {_MAX_JSON_BYTES} bytes")
+            raise Reason(f"more than {_MAX_JSON_BYTES} bytes", f"超过 {_MAX_JSON_BYTES} 字节")
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason, reason_zh = both(error)
         raise EncoderError(
             name=name,
             detail=f"{path.name} cannot be read: {reason}; download it again",
-            detail_zh=f"无法读取 {path.name}：{reason}；请重新下载",
+            detail_zh=f"无法读取 {path.name}：{reason_zh}；请重新下载",
         ) from error
 
 

@@ -97,7 +97,7 @@ def _module(name: str, handle: str) -> Origin:
             name=name,
             detail=f"TensorFlow Hub does not give {handle} ({reason}); where there is a network, download and unpack "
             "it, and add its folder here",
-            detail_zh=f"无法从 TensorFlow Hub 取得 {handle}（{reason}）；"
+            detail_zh=f"无法从 TensorFlow Hub 取得 {handle}（{reason.zh}）；"
             "请在能联网的机器上下载并解压，再在此添加其文件夹",
         ) from reason
 

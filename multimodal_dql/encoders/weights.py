@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.errors import EncoderError
 
 __all__ = ["CONVERT_TORCH", "PICKLES", "check_weights", "need_torch", "read_weights", "refuse_pickle"]
@@ -59,7 +60,10 @@ def check_weights(name: str, path: Path) -> dict[str, int]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(_MAX_HEADER_BYTES, size - 8):
-                raise ValueError(f"a header of {length} bytes in a file of {size}")
+                raise Reason(
+                    f"a header of {length} bytes in a file of {size}",
+                    f"文件 {size} 字节，头部却有 {length} 字节",
+                )
             header = json.loads(file.read(length))
         counts: dict[str, int] = {}
         for tensor, facts in header.items():
@@ -70,16 +74,18 @@ def check_weights(name: str, path: Path) -> dict[str, int]:
             for n in facts["shape"]:  # not np.prod: it wraps around
                 count *= n
             if not 0 <= begin <= end <= size - 8 - length or count > 2 * (end - begin):
-                raise ValueError(
-                    f"the tensor {tensor} declares {count} numbers and holds {end - begin} bytes"
+                raise Reason(
+                    f"the tensor {tensor} declares {count} numbers and holds {end - begin} bytes",
+                    f"张量 {tensor} 声明 {count} 个数，实有 {end - begin} 字节",
                 )
             counts[tensor] = count
         return counts
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason, reason_zh = both(error)
         raise EncoderError(
             name=name,
-            detail=f"{path.name} is no safetensors file: {error}; export it again",
-            detail_zh=f"{path.name} 不是 safetensors 文件：{error}；请重新导出",
+            detail=f"{path.name} is no safetensors file: {reason}; export it again",
+            detail_zh=f"{path.name} 不是 safetensors 文件：{reason_zh}；请重新导出",
         ) from error
 
 
@@ -92,10 +98,11 @@ def read_weights(name: str, path: Path) -> dict[str, NDArray[Any]]:
     try:
         values: dict[str, NDArray[Any]] = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        reason, reason_zh = both(error)
         raise EncoderError(
             name=name,
-            detail=f"{path.name} is no safetensors file: {error}; export it again",
-            detail_zh=f"{path.name} 不是 safetensors 文件：{error}；请重新导出",
+            detail=f"{path.name} is no safetensors file: {reason}; export it again",
+            detail_zh=f"{path.name} 不是 safetensors 文件：{reason_zh}；请重新导出",
         ) from error
     for tensor, value in values.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():

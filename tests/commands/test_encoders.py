@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from multimodal_dql.report.neighbours import nearest
 from tests.commands.refusals import assert_refused
 from tests.conftest import Call, Done, run_command
 from tests.encoders import tiny
+from tests.encoders.hostile import assert_chinese
 from tests.encoders.hub_server import COMMIT, HubServer
 from tests.encoders.toys import write_card
 
@@ -170,6 +172,43 @@ def test_encoders_of_one_space_agree_on_its_length(call: Call, own: Path, tmp_pa
     added = call("encoders", "add", tmp_path / "see3.onnx", *common)
     assert "no encoder of another modality" not in added.err
     assert json.loads(call("encoders", "show", "see3").out)["space"] == "mine"
+
+
+def test_in_chinese_every_line_is_chinese(
+    call: Call, own: Path, tmp_path: Path, install: Callable[..., None]
+) -> None:
+    """But for names, commands and what a person writes into a card."""
+    (tmp_path / "hear.onnx").write_bytes(tiny.audio_onnx())
+    module = "from multimodal_dql.encoders import Encoder\nclass A(Encoder):\n    "
+    module += (
+        "name, modality, dim, fingerprint = 'fine', 'text', 2, '1'\n    def encode(self, items): return []\n"
+    )
+    install("toy_plug_ins", module, fine="toy_plug_ins:A", lost="toy_plug_ins:B", other="toy_plug_ins:A")
+    zh = ("--lang", "zh")
+    said = [
+        call("encoders", "add", tmp_path / "hear.onnx", "--licence", "MIT", "--space", "s", *zh),
+        call("encoders", "list", *zh),
+        call("encoders", "show", "fine", *zh),
+        call("encoders", "check", "hear", *zh),
+        call("encoders", "check", "fine", *zh),
+        call("encoders", "check", "yamnet", *zh),
+        call("encoders", "fetch", "hear", *zh),
+        call("encoders", "fetch", "nothing", *zh),
+    ]
+    assert [done.code for done in said] == [0, 0, 0, 0, 2, 2, 0, 2]
+    card = (own / "hear/card.toml").read_text()
+    (own / "hear/card.toml").write_text(card.replace("dim = 2", 'dim = "two"\nsize = 1'))
+    said.append(call("encoders", "list", *zh))
+    (tmp_path / "hear.onnx").write_bytes(b"changed")
+    (own / "hear/card.toml").write_text(card)
+    said.append(call("encoders", "check", "hear", *zh))
+    for line in (line for done in said for line in done.err.splitlines()):
+        assert_chinese(line, library="AttributeError" in line)
+    tables = "\n".join(done.out for done in said)
+    for word in ("编码器", "状态", "许可证", "不受邻居影响", "内存峰值", "插件类"):
+        assert word in tables
+    for word in ("state", "licence", "batch_invariant", "plug-in"):
+        assert word not in tables
 
 
 @pytest.mark.slow
