@@ -158,6 +158,12 @@ def test_a_repository_is_added_and_used(tmp_path: Path) -> None:
 
     checked = run_command("encoders", "check", "tiny-bert", cache=tmp_path / "cache", **env)
     assert "batch_invariant" in checked.out, checked.err
+    folder = tiny.image_folder(tmp_path / "see")
+    for command in (("add", folder), ("check", "see")):
+        quiet = run_command("encoders", *command, "--lang", "zh", cache=tmp_path / "cache", **env)
+        assert quiet.code == 0
+        for line in quiet.lines:  # transformers would regret in English that there is no PyTorch
+            assert_chinese(line)
 
 
 def test_encoders_of_one_space_agree_on_its_length(call: Call, own: Path, tmp_path: Path) -> None:
