@@ -161,8 +161,11 @@ def _with_side(found: Found, side: int) -> Found:
 
 def _saved_model(name: str, source: Path, modality: Modality | None) -> Found:
     check_saved_model(name, source / "saved_model.pb")
-    listed = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name != "fingerprint.pb"]
-    files = inside(name, source, [path.relative_to(source).as_posix() for path in listed])
+    inner = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
+    hidden = {path for path in inner if any(part.startswith(".") for part in path.parts)}  # of git, of a hub
+    files = inside(
+        name, source, [p.as_posix() for p in inner if p not in hidden and p.name != "fingerprint.pb"]
+    )
     try:
         with silenced():  # TensorFlow greets on import, and again when it first computes
             import tensorflow as tf

@@ -1,6 +1,7 @@
 """`encoders add`: a model on this machine becomes a card, and the card an encoder that keeps the contract."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -76,6 +77,18 @@ def test_a_folder_of_transformers_with_an_onnx_file(tmp_path):
     expected = tiny.TABLE[[2, 5, 8, 3]].mean(axis=0)  # [CLS] cat ##s [SEP]
     np.testing.assert_allclose(encoder.encode(["Cats"]), [expected], rtol=1e-6)
     check_encoder(encoder)
+
+
+def test_a_folder_as_a_hub_is_downloaded(tmp_path):
+    """A pickle beside safe weights, code, and what the downloader notes: none is opened, none is on the card."""
+    folder = tiny.text_folder(tmp_path / "whole")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    (folder / "modeling.py").write_text("raise SystemExit")
+    (folder / ".cache/huggingface").mkdir(parents=True)
+    (folder / ".cache/huggingface/CACHEDIR.TAG").write_text("x")
+    named = {file.name for file in add_source(folder).card.files}
+    assert named == {"config.json", "tokenizer_config.json", "vocab.txt", "model.onnx"}
+    assert load_encoder("whole").dim == 3
 
 
 def test_a_bare_onnx_file_finds_its_tokenizer_beside_it(tmp_path):
@@ -246,7 +259,11 @@ def test_a_card_elsewhere_belongs_to_a_project(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_saved_model(tmp_path):
-    added = add_source(tiny.saved_model(tmp_path / "counts"))
+    folder = tiny.saved_model(tmp_path / "counts")
+    (folder / ".git").mkdir()
+    (folder / ".git/HEAD").write_text("x")
+    added = add_source(folder)
+    assert not [file for file in added.card.files if file.name.startswith(".")]
     assert (added.card.runtime, added.card.modality, added.card.dim) == ("hub", "text", 2)
     encoder = load_encoder("counts")
     assert encoder.encode(["a b", "标题"]).tolist() == [[3, 2], [2, 1]]
