@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
@@ -47,7 +48,7 @@ MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
 """In the order in which they are encoded."""
 
 UNIT_ROWS: dict[Modality, int] = {"text": 256, "image": 16, "audio": 16}
-"""Rows of a unit: what an interrupted run loses at most."""
+"""Rows of a unit: what a run that is killed loses at most, and the unit that is being written."""
 
 _BATCH_BYTES = 64 << 20
 """Decoded pictures and sounds that go to an encoder together; ten minutes of sound are 38 MB."""
@@ -243,21 +244,43 @@ def encode_rows(
             if sources:
                 yield Job(sources, wanted)
 
-    for job, made in engine.run(modality, encoders, jobs()):
+    def settle(job: Job, made: Made, kept: Future[None]) -> None:
+        kept.result()
         for active in encoders:
             if active.info.name in job.wanted:
-                vectors = made.vectors[active.info.name]
-                if vectors:
-                    proven.add(active.info.name)
-                elif active.info.name not in proven:
-                    _refuse_useless(active.info.name, job, made)
-                active.store.append(vectors)
-                stored(active, vectors, len(job.wanted[active.info.name]))
-        failed |= made.broken
+                stored(active, made.vectors[active.info.name], len(job.wanted[active.info.name]))
         for key in job.sources:
-            for variant in waiting.pop(key):
-                if key in made.broken:
-                    lost(variant, made.broken[key])
+            waiting.pop(key, None)
+
+    # A unit is written while the next one is encoded: waiting for the disk costs no time.
+    with ThreadPoolExecutor(1, "store") as writer:
+        before: tuple[Job, Made, Future[None]] | None = None
+        for job, made in engine.run(modality, encoders, jobs()):
+            if before is not None:
+                settle(*before)
+            _prove(proven, job, made)
+            before = job, made, writer.submit(_keep, encoders, made)
+            failed |= made.broken
+            for key, error in made.broken.items():
+                for variant in waiting.pop(key):
+                    lost(variant, error)
+        if before is not None:
+            settle(*before)
+
+
+def _keep(encoders: Sequence[Active], made: Made) -> None:
+    """Stores what was made, encoder by encoder in their order."""
+    for active in encoders:
+        active.store.append(made.vectors.get(active.info.name, {}))
+
+
+def _prove(proven: set[str], job: Job, made: Made) -> None:
+    """Adds the encoders that gave something to `proven`; `EncoderError` for one that never did."""
+    for name in job.wanted:
+        if made.vectors[name]:
+            proven.add(name)
+        elif name not in proven:
+            _refuse_useless(name, job, made)
 
 
 def _refuse_useless(name: str, job: Job, made: Made) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from multimodal_dql.datasets.catalogue import read_catalogue
 from multimodal_dql.encoders.inputs import decoded
-from multimodal_dql.encoders.store import store_infos
+from multimodal_dql.encoders.store import VectorStore, store_infos
 from multimodal_dql.encoding import Job, make
 from multimodal_dql.encoding_stream import encode_file
 from multimodal_dql.errors import CatalogueError, CatalogueInvalid, MediaError
@@ -96,6 +97,40 @@ def test_another_encoder_beside_it_changes_no_batch(stories, tmp_path):
     encode_file(stories, [Lengths(), Neighbours()], cache=tmp_path / "beside")
     alone, beside = cache_bytes(tmp_path / "alone"), cache_bytes(tmp_path / "beside")
     assert alone.items() < beside.items()
+
+
+def test_a_unit_is_written_while_the_next_is_encoded(tmp_path, monkeypatch):
+    """The disk answers only when the next unit has begun; what is under way is not encoded again."""
+    rows = [(f"s{n // 4}", str(n), "", "x" * (n % 256 + 1 + (n >= 512)), "") for n in range(1024)]
+    catalogue = write_catalogue(tmp_path / "c.csv", rows)  # the second unit repeats the first
+    encode_file(catalogue, [Neighbours()], cache=tmp_path / "whole")
+    later, append = threading.Event(), VectorStore.append
+    seen: list[str] = []
+
+    class Announces(Neighbours):
+        def encode(self, items):
+            seen.extend(items)
+            if len(seen) > 256:
+                later.set()
+            return super().encode(items)
+
+    def slow(self, vectors):
+        assert later.wait(60)
+        append(self, vectors)
+
+    monkeypatch.setattr(VectorStore, "append", slow)
+    encode_file(catalogue, [Announces()], cache=tmp_path / "behind")
+    assert len(seen) == 257
+    assert cache_bytes(tmp_path / "behind") == cache_bytes(tmp_path / "whole")
+
+
+def test_what_cannot_be_written_stops_the_run(stories, tmp_path, monkeypatch):
+    def full(self, vectors):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(VectorStore, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        encode_file(stories, [Neighbours()], cache=tmp_path / "cache")
 
 
 def commands(catalogue: Path, cache: Path, encoders: str) -> tuple[list[str], dict[str, str]]:

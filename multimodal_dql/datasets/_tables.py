@@ -161,18 +161,22 @@ def _read_jsonl(path: Path, file: io.BufferedReader, open_files: ExitStack) -> T
 
 def _jsonl_rows(path: Path, text: io.TextIOBase, table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
     columns: dict[str, None] = {}
+    twice: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice.extend(sorted(name for name in made if names.count(name) > 1))
+        return made
+
+    decode = json.JSONDecoder(object_pairs_hook=unique).decode
     for line, part in enumerate(text, start=1):
         if not part.strip():
             continue
-        twice: list[str] = []
-
-        def unique(pairs: list[tuple[str, Any]], twice: list[str] = twice) -> dict[str, Any]:
-            names = [name for name, _ in pairs]
-            twice.extend(sorted({name for name in names if names.count(name) > 1}))
-            return dict(pairs)
-
+        twice.clear()
         try:
-            row = json.loads(part.removesuffix("\n"), object_pairs_hook=unique)
+            row = decode(part.removesuffix("\n"))
             reason = "" if isinstance(row, dict) else f"it is a {type(row).__name__}"
         except (ValueError, RecursionError) as error:
             row, reason = None, str(error) or type(error).__name__

@@ -1,7 +1,7 @@
 """A card written from a model's own files: `encoders add`.
 
 What a folder or file is, is read from its layout; what its embedding is, is measured by running it once. Nothing is
-copied: the card names the files where they lie, with their hashes.
+copied: the card names the files where they lie, or the hub and commit they come from, with their hashes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from multimodal_dql.encoders.base import Modality
-from multimodal_dql.encoders.cards import Card, CardFile, FolderSource, read_card
+from multimodal_dql.encoders.cards import Card, CardFile, card_paths, read_card
 from multimodal_dql.encoders.checks import example_samples
 from multimodal_dql.encoders.detect import detect
 from multimodal_dql.encoders.found import Found
 from multimodal_dql.encoders.inputs import checked_encode
 from multimodal_dql.encoders.licences import read_licence
+from multimodal_dql.encoders.origins import Origin, origin_of, short_name
 from multimodal_dql.encoders.paths import user_cards
+from multimodal_dql.encoders.reasons import first_fault
 from multimodal_dql.encoders.registry import add_card_text, encoder_names, load_card
 from multimodal_dql.encoders.runtimes.card_encoder import UNKNOWN
 from multimodal_dql.encoders.sources import sha256_of
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["Added", "add_source", "card_toml"]
+__all__ = ["Added", "add_source", "card_toml", "partners"]
 
 Scalar = str | int | float | bool
 
@@ -56,12 +58,13 @@ class Added:
 
 
 def add_source(
-    source: Path,
+    source: str | Path,
     *,
     name: str | None = None,
     modality: Modality | None = None,
     licence: str | None = None,
     languages: tuple[str, ...] = (),
+    space: str = "",
     settings: Mapping[str, Scalar | tuple[Scalar, ...]] | None = None,
     out: Path | None = None,
 ) -> Added:
@@ -69,11 +72,13 @@ def add_source(
 
     Args:
         source: a folder as `transformers` or sentence-transformers write it, a folder with a SavedModel, one with
-            ``model.json`` and ``model.safetensors`` (Keras), an ``.onnx`` or a ``.tflite`` file.
+            ``model.json`` and ``model.safetensors`` (Keras), an ``.onnx`` or a ``.tflite`` file; or ``owner/name`` on
+            Hugging Face, ``@REVISION`` after it if wanted, or a handle of TensorFlow Hub.
         name: of the encoder; made from that of the source if None.
         modality: what the model reads; found out if None.
         licence: SPDX identifier; read from the model's README or LICENSE if None.
         languages: ISO 639-1 codes a text encoder understands; any if empty.
+        space: name of the space it shares with encoders of other modalities; none if empty.
         settings: of ``preprocessing``, over what was found.
         out: folder for the card; the user's cards if None.
 
@@ -81,7 +86,8 @@ def add_source(
         EncoderError: the source is not understood, not safe, or has no licence; says what to do.
 
     """
-    chosen = name if name is not None else _name_of(source)
+    given = str(source)
+    chosen = name if name is not None else _name_of(given)
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", chosen):
         raise EncoderError(
             name=chosen,
@@ -94,14 +100,15 @@ def add_source(
             detail=f"this name is taken; choose another with --name, or delete {user_cards() / chosen} if it is yours",
             detail_zh=f"该名称已被占用；请用 --name 另选，若是您自己的，可删除 {user_cards() / chosen}",
         )
-    found = detect(chosen, source, modality)
-    said = licence or read_licence(source if source.is_dir() else source.parent)
+    origin = origin_of(chosen, given, modality)
+    found = detect(chosen, origin.path, modality)
+    said = licence or read_licence(origin.path if origin.path.is_dir() else origin.path.parent)
     if said is None:
         raise EncoderError(
             name=chosen,
-            detail=f"no licence is named in {source} (README.md or LICENSE); look it up and give it: --licence "
+            detail=f"no licence is named in {given} (README.md or LICENSE); look it up and give it: --licence "
             "Apache-2.0",
-            detail_zh=f"{source} 中没有写明许可证（README.md 或 LICENSE）；请查明后给出：--licence Apache-2.0",
+            detail_zh=f"{given} 中没有写明许可证（README.md 或 LICENSE）；请查明后给出：--licence Apache-2.0",
         )
     try:
         card = Card(
@@ -109,26 +116,28 @@ def add_source(
             modality=found.modality,
             runtime=found.runtime,
             dim=1,
-            summary=f"{source.name}, added from this machine",
-            summary_zh=f"{source.name}，由本机添加",
+            summary=f"{origin.title}, {origin.added[0]}",
+            summary_zh=f"{origin.title}，{origin.added[1]}",
             licence=said,
-            citation=found.citation or source.name,
+            citation=(not origin.homepage and found.citation) or origin.title,
+            homepage=origin.homepage,
             languages=languages or found.languages,
+            space=space,
             signature=found.signature,
             pooling=found.pooling or "none",
             normalisation=found.normalisation,
             preprocessing={**found.preprocessing, **(settings or {})},
-            files=tuple(_file(file, path) for file, path in sorted(found.files.items())),
+            files=tuple(_file(file, path, origin) for file, path in sorted(found.files.items())),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place, wrong, wrong_zh = first_fault(error)
         raise EncoderError(
             name=chosen,
-            detail=f"no card can be made of this: {place}: {first['msg']}",
-            detail_zh=f"无法由此生成卡片：{place}：{first['msg']}",
+            detail=f"no card can be made of this: {place}: {wrong}",
+            detail_zh=f"无法由此生成卡片：{place}：{wrong_zh}",
         ) from error
     measured = _measured(card, found)
+    _check_space(measured)
     text = card_toml(measured)
     path = add_card_text(chosen, text, out)
     assumed = {key: value for key, value in found.assumed.items() if key not in (settings or {})}
@@ -165,13 +174,12 @@ def _toml(value: Any) -> str:
     return '"' + "".join(plain.get(c, c if c.isprintable() else f"\\u{ord(c):04x}") for c in str(value)) + '"'
 
 
-def _name_of(source: Path) -> str:
-    stem = source.stem if source.is_file() else source.resolve().name
-    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "encoder"
+def _name_of(given: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", short_name(given).lower()).strip("-._") or "encoder"
 
 
-def _file(name: str, path: Path) -> CardFile:
-    sources = (FolderSource(kind="folder", path=str(path)),)
+def _file(name: str, path: Path, origin: Origin) -> CardFile:
+    sources = (origin.source(name, path),)
     return CardFile(name=name, sha256=sha256_of(path), bytes=path.stat().st_size, sources=sources)
 
 
@@ -189,6 +197,34 @@ def _measured(card: Card, found: Found) -> Card:
             continue
         return Card.model_validate({**candidate.model_dump(), "dim": dim})
     raise problem or EncoderError(name=card.name, detail="it gives no embedding", detail_zh="没有得到向量")
+
+
+def partners(card: Card) -> list[Card]:
+    """Cards of other modalities that say the same space as `card`."""
+    if not card.space:
+        return []
+    found = []
+    for path in card_paths().values():
+        try:
+            other = read_card(path)
+        except EncoderError:
+            continue  # `encoders list` names it
+        if other.space == card.space and other.modality != card.modality:
+            found.append(other)
+    return found
+
+
+def _check_space(card: Card) -> None:
+    """Raises `EncoderError` where another encoder of the space gives vectors of another length."""
+    for other in partners(card):
+        if other.dim != card.dim:
+            raise EncoderError(
+                name=card.name,
+                detail=f"it cannot share the space '{card.space}' with '{other.name}': {card.dim} numbers against "
+                f"{other.dim}; give another --space, or none",
+                detail_zh=f"它与 “{other.name}” 的维度不同（{card.dim} 与 {other.dim}），"
+                f"不可能同属空间 “{card.space}”；请换一个 --space，或不写",
+            )
 
 
 def _candidates(card: Card, found: Found) -> Iterator[Card]:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.paths import built_in_cards, extra_cards, project_cards, user_cards
+from multimodal_dql.encoders.reasons import Reason, both, first_fault
 from multimodal_dql.errors import EncoderError
 
 __all__ = [
@@ -48,13 +49,18 @@ _MAX_DIM = 65_536
 def _inside(path: str) -> str:
     parts = path.split("/")
     if not path or "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise ValueError("a file name is relative and stays inside its folder")
+        raise Reason(
+            "a file name is relative and stays inside its folder", "文件名须为相对路径，且不离开其文件夹"
+        )
     return path
 
 
 def _inside_or_absolute(path: str) -> str:
     if "\\" in path or "\0" in path or ".." in path.split("/"):
-        raise ValueError("a path without '..' is needed: below the card's folder, or absolute")
+        raise Reason(
+            "a path without '..' is needed: below the card's folder, or absolute",
+            "路径不得含 “..”：须在卡片文件夹之内，或为绝对路径",
+        )
     return path
 
 
@@ -127,7 +133,9 @@ class CardFile(_Strict):
     @model_validator(mode="after")
     def _size_is_known(self) -> CardFile:
         if self.bytes is None and self.sha256 != FIRST_FETCH:
-            raise ValueError("a file with a hash has a size, too: add bytes")
+            raise Reason(
+                "a file with a hash has a size, too: add bytes", "有哈希的文件也要有大小：请写 bytes"
+            )
         return self
 
 
@@ -179,7 +187,7 @@ class Card(_Strict):
     def _file_names_differ(self) -> Card:
         names = [file.name for file in self.files]
         if len(set(names)) < len(names):
-            raise ValueError("two files have the same name")
+            raise Reason("two files have the same name", "两个文件重名")
         return self
 
     @property
@@ -250,22 +258,20 @@ def read_card(path: Path) -> Card:
         raw = tomllib.loads(_limited(path))
         card = Card.model_validate({**raw, "folder": path.parent})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "card"
+        field, wrong, wrong_zh = first_fault(error)
         raise EncoderError(
             name=name,
-            detail=f"{path}: {field}: {first['msg']}",
-            detail_zh=f"{path}：字段 {field} 有误：{first['msg']}",
+            detail=f"{path}: {field}: {wrong}",
+            detail_zh=f"{path}：字段 {field} 有误：{wrong_zh}",
         ) from error
-    except RecursionError:
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ) as error:  # UnicodeDecodeError and TOMLDecodeError among them
+        reason, reason_zh = both(error)
         raise EncoderError(
-            name=name,
-            detail=f"{path} cannot be read: it is nested too deeply",
-            detail_zh=f"无法读取 {path}：嵌套过深",
-        ) from None
-    except (OSError, ValueError) as error:  # UnicodeDecodeError and TOMLDecodeError among them
-        raise EncoderError(
-            name=name, detail=f"{path} cannot be read: {error}", detail_zh=f"无法读取 {path}：{error}"
+            name=name, detail=f"{path} cannot be read: {reason}", detail_zh=f"无法读取 {path}：{reason_zh}"
         ) from error
     if card.name != name:
         raise EncoderError(
@@ -281,7 +287,7 @@ def _limited(path: Path) -> str:
     with path.open("rb") as file:
         content = file.read(_MAX_CARD_BYTES + 1)
     if len(content) > _MAX_CARD_BYTES:
-        raise ValueError(f"a card has at most {_MAX_CARD_BYTES} bytes")
+        raise Reason(f"a card has at most {_MAX_CARD_BYTES} bytes", f"卡片至多 {_MAX_CARD_BYTES} 字节")
     return content.decode("utf-8")
 
 

@@ -36,6 +36,7 @@ class Check:
     """One clause of the contract. Calling it raises `EncoderError` if the encoder breaks it."""
 
     name: str
+    name_zh: str
     run: Callable[[Encoder, Samples], None]
 
     def __call__(self, encoder: Encoder, samples: Samples) -> None:
@@ -45,7 +46,8 @@ class Check:
         except EncoderError:
             raise
         except (Exception, SystemExit) as error:  # a stranger's code; whatever it raises is a finding
-            _fail(encoder, f"{self.name}: it raised {one_line(error)}")
+            said = one_line(error)
+            _fail(encoder, f"{self.name}: it raised {said}", f"{self.name_zh}：引发异常 {said}")
 
 
 def check_encoder(encoder: Encoder, samples: Samples | None = None) -> None:
@@ -58,29 +60,29 @@ def check_encoder(encoder: Encoder, samples: Samples | None = None) -> None:
     """
     chosen = example_samples(encoder.modality) if samples is None else samples
     if len(chosen) < 2:
-        _fail(encoder, "give at least two samples to check it with")
+        _fail(encoder, "give at least two samples to check it with", "请至少给出两个样本")
     for check in iter_checks():
         check(encoder, chosen)
 
 
 def iter_checks() -> Iterator[Check]:
     """Every check, cheapest first."""
-    for run in (
-        _facts,
-        _pace,
-        _shape,
-        _dtype,
-        _finite,
-        _empty_batch,
-        _deterministic,
-        _tells_apart,
-        _order_preserving,
-        _batch_invariant,
-        _leaves_input_alone,
-        _odd_input,
-        _bad_item,
+    for run, name_zh in (
+        (_facts, "基本信息"),
+        (_pace, "速度"),
+        (_shape, "形状"),
+        (_dtype, "类型"),
+        (_finite, "有限"),
+        (_empty_batch, "空批次"),
+        (_deterministic, "确定性"),
+        (_tells_apart, "区分能力"),
+        (_order_preserving, "保持顺序"),
+        (_batch_invariant, "不受邻居影响"),
+        (_leaves_input_alone, "不改输入"),
+        (_odd_input, "异常输入"),
+        (_bad_item, "拒绝非法项"),
     ):
-        yield Check(run.__name__.removeprefix("_"), run)
+        yield Check(run.__name__.removeprefix("_"), name_zh, run)
 
 
 def example_samples(modality: Modality) -> list[Any]:
@@ -110,13 +112,25 @@ def _example_picture(rng: np.random.Generator, height: int, width: int) -> NDArr
 
 def _facts(encoder: Encoder, samples: Samples) -> None:
     if not isinstance(encoder.name, str) or not encoder.name:
-        _fail(encoder, "facts: set `name` to a string")
+        _fail(encoder, "facts: set `name` to a string", "基本信息：`name` 须为字符串")
     if encoder.modality not in get_args(Modality):
-        _fail(encoder, f"facts: `modality` is {encoder.modality!r}; one of {', '.join(get_args(Modality))}")
+        _fail(
+            encoder,
+            f"facts: `modality` is {encoder.modality!r}; one of {', '.join(get_args(Modality))}",
+            f"基本信息：`modality` 为 {encoder.modality!r}；可用的有 {'、'.join(get_args(Modality))}",
+        )
     if type(encoder.dim) is not int or encoder.dim < 1:
-        _fail(encoder, f"facts: `dim` is {encoder.dim!r}; set it to the length of an embedding")
+        _fail(
+            encoder,
+            f"facts: `dim` is {encoder.dim!r}; set it to the length of an embedding",
+            f"基本信息：`dim` 为 {encoder.dim!r}；请设为向量的长度",
+        )
     if not isinstance(encoder.fingerprint, str) or not encoder.fingerprint:
-        _fail(encoder, "facts: set `fingerprint` to a string that changes with the weights and preprocessing")
+        _fail(
+            encoder,
+            "facts: set `fingerprint` to a string that changes with the weights and preprocessing",
+            "基本信息：`fingerprint` 须为字符串，且随权重和预处理而变",
+        )
 
 
 def _pace(encoder: Encoder, samples: Samples) -> None:
@@ -133,57 +147,79 @@ def _pace(encoder: Encoder, samples: Samples) -> None:
     thread.start()
     thread.join(SLOWEST_SECONDS)
     if thread.is_alive():
-        _fail(encoder, f"pace: one item takes more than {SLOWEST_SECONDS:g} s; use a smaller model")
+        _fail(
+            encoder,
+            f"pace: one item takes more than {SLOWEST_SECONDS:g} s; use a smaller model",
+            f"速度：一项耗时超过 {SLOWEST_SECONDS:g} 秒；请换用更小的模型",
+        )
     if raised:
         raise raised[0]
 
 
 def _shape(encoder: Encoder, samples: Samples) -> None:
-    _wants_shape(encoder, "shape", encoder.encode(samples), len(samples))
+    _wants_shape(encoder, "shape", "形状", encoder.encode(samples), len(samples))
 
 
 def _dtype(encoder: Encoder, samples: Samples) -> None:
     dtype = encoder.encode(samples).dtype
     if dtype != np.float32:
-        _fail(encoder, f"dtype: it gives {dtype}; return float32")
+        _fail(encoder, f"dtype: it gives {dtype}; return float32", f"类型：返回了 {dtype}；应为 float32")
 
 
 def _finite(encoder: Encoder, samples: Samples) -> None:
     if not np.isfinite(encoder.encode(samples)).all():
-        _fail(encoder, "finite: it gives NaN or infinity for a plain sample")
+        _fail(
+            encoder,
+            "finite: it gives NaN or infinity for a plain sample",
+            "有限：对普通样本返回了 NaN 或无穷大",
+        )
 
 
 def _empty_batch(encoder: Encoder, samples: Samples) -> None:
-    _wants_shape(encoder, "empty_batch", encoder.encode([]), 0)
+    _wants_shape(encoder, "empty_batch", "空批次", encoder.encode([]), 0)
 
 
 def _deterministic(encoder: Encoder, samples: Samples) -> None:
     if not np.array_equal(encoder.encode(samples), encoder.encode(samples)):
-        _fail(encoder, "deterministic: two calls differ; switch off dropout and fix every seed")
+        _fail(
+            encoder,
+            "deterministic: two calls differ; switch off dropout and fix every seed",
+            "确定性：两次调用结果不同；请关闭 dropout 并固定所有随机种子",
+        )
 
 
 def _tells_apart(encoder: Encoder, samples: Samples) -> None:
     vectors = encoder.encode(samples)
     if np.allclose(vectors, vectors[0], rtol=1e-6, atol=1e-9):
-        _fail(encoder, "tells_apart: every sample gets the same vector; does it read its input?")
+        _fail(
+            encoder,
+            "tells_apart: every sample gets the same vector; does it read its input?",
+            "区分能力：所有样本的向量相同；它是否读取了输入？",
+        )
 
 
 def _order_preserving(encoder: Encoder, samples: Samples) -> None:
     forward, backward = encoder.encode(samples), encoder.encode(list(samples)[::-1])
-    _wants_close(encoder, "order_preserving: row i must belong to item i", forward, backward[::-1])
+    what = "order_preserving: row i must belong to item i", "保持顺序：第 i 行须对应第 i 项"
+    _wants_close(encoder, what, forward, backward[::-1])
 
 
 def _batch_invariant(encoder: Encoder, samples: Samples) -> None:
     together = encoder.encode(samples)
     alone = np.concatenate([encoder.encode([sample]) for sample in samples])
-    _wants_close(encoder, "batch_invariant: an embedding changes with its neighbours", together, alone)
+    what = "batch_invariant: an embedding changes with its neighbours", "不受邻居影响：向量随同批的其他项而变"
+    _wants_close(encoder, what, together, alone)
 
 
 def _leaves_input_alone(encoder: Encoder, samples: Samples) -> None:
     before = copy.deepcopy(list(samples))
     encoder.encode(samples)
     if not all(np.array_equal(old, new) for old, new in zip(before, samples, strict=True)):
-        _fail(encoder, "leaves_input_alone: it writes into its input; work on a copy")
+        _fail(
+            encoder,
+            "leaves_input_alone: it writes into its input; work on a copy",
+            "不改输入：它改写了输入；请在副本上操作",
+        )
 
 
 def _odd_input(encoder: Encoder, samples: Samples) -> None:
@@ -204,9 +240,13 @@ def _odd_input(encoder: Encoder, samples: Samples) -> None:
     }
     items = odd[encoder.modality]
     vectors = encoder.encode(items)
-    _wants_shape(encoder, "odd_input", vectors, len(items))
+    _wants_shape(encoder, "odd_input", "异常输入", vectors, len(items))
     if not np.isfinite(vectors).all():
-        _fail(encoder, "odd_input: it gives NaN or infinity for an empty, tiny, silent or foreign item")
+        _fail(
+            encoder,
+            "odd_input: it gives NaN or infinity for an empty, tiny, silent or foreign item",
+            "异常输入：对空的、极小的、无声的或其他文字的项返回了 NaN 或无穷大",
+        )
 
 
 def _bad_item(encoder: Encoder, samples: Samples) -> None:
@@ -217,23 +257,44 @@ def _bad_item(encoder: Encoder, samples: Samples) -> None:
         except EncoderError:
             continue
         except Exception as error:
-            _fail(encoder, f"bad_item: {type(error).__name__} for {type(bad).__name__}; raise EncoderError")
-        _fail(encoder, f"bad_item: it accepts {type(bad).__name__} as {encoder.modality}; raise EncoderError")
+            raised, kind = type(error).__name__, type(bad).__name__
+            _fail(
+                encoder,
+                f"bad_item: {raised} for {kind}; raise EncoderError",
+                f"拒绝非法项：{kind} 引发了 {raised}；应引发 EncoderError",
+            )
+        _fail(
+            encoder,
+            f"bad_item: it accepts {type(bad).__name__} as {encoder.modality}; raise EncoderError",
+            f"拒绝非法项：把 {type(bad).__name__} 当作 {encoder.modality} 接受了；应引发 EncoderError",
+        )
 
 
-def _wants_shape(encoder: Encoder, check: str, vectors: Any, count: int) -> None:
+def _wants_shape(encoder: Encoder, check: str, check_zh: str, vectors: Any, count: int) -> None:
     shape, wanted = getattr(vectors, "shape", type(vectors).__name__), (count, encoder.dim)
     if shape != wanted:
-        _fail(encoder, f"{check}: it gives {shape}; return an array of shape {wanted}")
+        _fail(
+            encoder,
+            f"{check}: it gives {shape}; return an array of shape {wanted}",
+            f"{check_zh}：返回了 {shape}；应为形状 {wanted} 的数组",
+        )
 
 
-def _wants_close(encoder: Encoder, what: str, one: NDArray[np.float32], other: NDArray[np.float32]) -> None:
+def _wants_close(
+    encoder: Encoder, what: tuple[str, str], one: NDArray[np.float32], other: NDArray[np.float32]
+) -> None:
     scale = max(1e-12, float(np.abs(one).max()))
     worst = float(np.abs(one - other).max()) if one.shape == other.shape else np.inf
     if not worst <= _TOLERANCE * scale:
-        _fail(encoder, f"{what} (largest difference {worst:.2g})")
+        _fail(
+            encoder,
+            f"{what[0]} (largest difference {worst:.2g})",
+            f"{what[1]}（最大差异 {worst:.2g}）",
+        )
 
 
-def _fail(encoder: Encoder, detail: str) -> None:
+def _fail(encoder: Encoder, detail: str, detail_zh: str) -> None:
     name = str(getattr(encoder, "name", type(encoder).__name__))
-    raise EncoderError(name=name, detail=f"it breaks the contract: {detail}", detail_zh=f"违反约定：{detail}")
+    raise EncoderError(
+        name=name, detail=f"it breaks the contract: {detail}", detail_zh=f"违反约定：{detail_zh}"
+    )

@@ -21,7 +21,7 @@ from multimodal_dql.encoders.keras_file import CONVERT_KERAS
 from multimodal_dql.encoders.onnx import onnx_session
 from multimodal_dql.encoders.onnx_file import check_onnx
 from multimodal_dql.encoders.quiet import silenced
-from multimodal_dql.encoders.runtimes.networks import litert_interpreter
+from multimodal_dql.encoders.runtimes.networks import TEXT_INPUTS, litert_interpreter
 from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.weights import refuse_pickle
 from multimodal_dql.errors import EncoderError
@@ -45,10 +45,9 @@ def detect(name: str, source: Path, modality: Modality | None = None) -> Found:
     if not source.is_dir():
         raise EncoderError(
             name=name,
-            detail=f"there is no file or folder {source}; download the model first (huggingface-cli "
-            "download, git clone) "
-            "and give its folder",
-            detail_zh=f"没有文件或文件夹 {source}；请先下载模型（hf download、git clone），再给出其文件夹",
+            detail=f"there is no file or folder {source}; give a model's folder or file, or its owner/name on Hugging "
+            "Face",
+            detail_zh=f"没有文件或文件夹 {source}；请给出模型的文件夹或文件，或它在 Hugging Face 上的 owner/name",
         )
     if (source / "saved_model.pb").is_file():
         return _saved_model(name, source, modality)
@@ -103,8 +102,17 @@ def _onnx(name: str, source: Path, modality: Modality | None) -> Found:
     inputs = {
         node.name: tuple(n if isinstance(n, int) else -1 for n in node.shape) for node in session.get_inputs()
     }
-    preprocessing = chosen_of(session)
-    if "input_ids" in inputs:
+    rest = sorted(set(inputs) - TEXT_INPUTS)
+    if "input_ids" in inputs and modality is None and rest:
+        raise EncoderError(
+            name=name,
+            detail=f"{source.name} reads texts and {', '.join(rest)}; say which with --modality (and add it once for "
+            "each, with --name)",
+            detail_zh=f"{source.name} 读取文本和 {'、'.join(rest)}；"
+            "请用 --modality 指明（各添加一次，并用 --name 区分）",
+        )
+    if "input_ids" in inputs and modality in (None, "text"):
+        preprocessing = chosen_of(session, "text")
         tokens = present(name, source.parent, TOKENIZER_FILES + CONFIG_FILES)
         if not any(file in tokens for file in ("tokenizer.json", "vocab.txt", "tokenizer.model")):
             raise EncoderError(
@@ -121,13 +129,14 @@ def _onnx(name: str, source: Path, modality: Modality | None) -> Found:
                 found, preprocessing={**preprocessing, "max_tokens": length, "padding": "max_length"}
             )
         return replace(found, assumed={"max_tokens": 256})
-    if len(inputs) != 1:
+    if len(rest) != 1:
         raise EncoderError(
             name=name,
             detail=f"{source.name} reads {sorted(inputs)}; export the part for one modality alone",
             detail_zh=f"{source.name} 有输入 {sorted(inputs)}；请只导出一种模态的部分",
         )
-    return _by_shape(Found("onnx", "image", files, preprocessing), next(iter(inputs.values())), modality)
+    found = _by_shape(Found("onnx", "image", files), inputs[rest[0]], modality)
+    return replace(found, preprocessing={**chosen_of(session, found.modality), **found.preprocessing})
 
 
 def _by_shape(found: Found, shape: tuple[int, ...], modality: Modality | None) -> Found:
@@ -152,8 +161,11 @@ def _with_side(found: Found, side: int) -> Found:
 
 def _saved_model(name: str, source: Path, modality: Modality | None) -> Found:
     check_saved_model(name, source / "saved_model.pb")
-    listed = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name != "fingerprint.pb"]
-    files = inside(name, source, [path.relative_to(source).as_posix() for path in listed])
+    inner = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
+    hidden = {path for path in inner if any(part.startswith(".") for part in path.parts)}  # of git, of a hub
+    files = inside(
+        name, source, [p.as_posix() for p in inner if p not in hidden and p.name != "fingerprint.pb"]
+    )
     try:
         with silenced():  # TensorFlow greets on import, and again when it first computes
             import tensorflow as tf

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.found import (
     CONFIG_FILES,
+    SENTENCE_FILES,
     TOKENIZER_FILES,
     Found,
     chosen_of,
@@ -15,22 +18,26 @@ from multimodal_dql.encoders.found import (
     present,
     with_weights,
 )
-from multimodal_dql.encoders.model_folder import check_folder, read_json
+from multimodal_dql.encoders.model_folder import check_folder, read_json, read_modules
 from multimodal_dql.encoders.onnx import onnx_session
 from multimodal_dql.encoders.onnx_file import check_onnx
 from multimodal_dql.encoders.weights import refuse_pickle
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["sentence_folder", "transformers_folder"]
+__all__ = ["ONNX_PLACES", "WEIGHTS", "modality_of", "sentence_folder", "transformers_folder", "weights_among"]
+
+ONNX_PLACES = ("model.onnx", "onnx/model.onnx")
+WEIGHTS = "model.safetensors"
 
 
 def sentence_folder(name: str, source: Path) -> Found:
     """A folder with ``modules.json``; its runtime reads the pooling from it."""
-    wanted = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"]
-    for module in read_json(name, source / "modules.json"):
+    wanted = [*SENTENCE_FILES]
+    modules = read_modules(name, source / "modules.json")
+    for module in modules:
         folder = str(module.get("path", "")) if isinstance(module, dict) else ""
         wanted += [f"{folder}/config.json", f"{folder}/model.safetensors"] if folder else []
-    network, _ = _network(name, source)
+    network, _ = _network(name, source, "text")
     files = {
         **present(name, source, wanted),
         **present(name, source, TOKENIZER_FILES + CONFIG_FILES),
@@ -41,7 +48,7 @@ def sentence_folder(name: str, source: Path) -> Found:
         said = read_json(name, files["config_sentence_transformers.json"])
         default = (said.get("prompts") or {}).get(said.get("default_prompt_name") or "")
         prompts = {"prefix": default} if default else {}
-    normal = any("Normalize" in str(module) for module in read_json(name, source / "modules.json"))
+    normal = any("Normalize" in str(module) for module in modules)
     return Found(
         "sentence-transformers",
         "text",
@@ -55,6 +62,25 @@ def sentence_folder(name: str, source: Path) -> Found:
 def transformers_folder(name: str, source: Path, modality: Modality | None) -> Found:
     """A folder with ``config.json``; what it reads, its tokenizer and processor files say."""
     check_folder(name, source)
+    modality = modality_of(name, source, modality)
+    network, outputs = _network(name, source, modality)
+    config = read_json(name, source / "config.json")
+    files = {**present(name, source, CONFIG_FILES), **present(name, source, TOKENIZER_FILES), **network}
+    preprocessing: dict[str, Any] = dict(outputs)
+    assumed: dict[str, Any] = {}
+    if modality == "text":
+        limit = config.get("max_position_embeddings") or (config.get("text_config") or {}).get(
+            "max_position_embeddings"
+        )
+        preprocessing["max_tokens"] = min(int(limit or 256), 256)
+        assumed = {} if limit else {"max_tokens": 256}
+    return Found(
+        "transformers", modality, files, preprocessing, assumed, citation=str(config.get("_name_or_path", ""))
+    )
+
+
+def modality_of(name: str, source: Path, said: Modality | None) -> Modality:
+    """What the tokenizer and processor files in `source` read, or `said`; `EncoderError` where that must be said."""
     tokens = present(name, source, TOKENIZER_FILES)
     processor = (
         read_json(name, source / "preprocessor_config.json")
@@ -72,41 +98,26 @@ def transformers_folder(name: str, source: Path, modality: Modality | None) -> F
         reads.append("audio" if sounds else "image")
     if "vocab.json" in tokens and reads == ["text", "audio"] and "merges.txt" not in tokens:
         reads = ["audio"]  # speech recognition: the vocabulary is that of its output
-    if modality is None and len(reads) != 1:
+    if said is None and len(reads) != 1:
         both = " and ".join(reads) or "nothing that is known here"
         raise EncoderError(
             name=name,
-            detail=f"{source} reads {both}; say which with --modality (and add it once for each, with --name)",
-            detail_zh=f"{source} 可读取 {'、'.join(reads) or '未知内容'}；请用 --modality 指明（"
-            "各添加一次，并用 --name 区分）",
+            detail=f"it reads {both}; say which with --modality (and add it once for each, with --name)",
+            detail_zh=f"它可读取 {'、'.join(reads) or '未知内容'}；"
+            "请用 --modality 指明（各添加一次，并用 --name 区分）",
         )
-    modality = modality or reads[0]
-    network, outputs = _network(name, source)
-    config = read_json(name, source / "config.json")
-    files = {**present(name, source, CONFIG_FILES), **tokens, **network}
-    preprocessing: dict[str, Any] = dict(outputs)
-    assumed: dict[str, Any] = {}
-    if modality == "text":
-        limit = config.get("max_position_embeddings") or (config.get("text_config") or {}).get(
-            "max_position_embeddings"
-        )
-        preprocessing["max_tokens"] = min(int(limit or 256), 256)
-        assumed = {} if limit else {"max_tokens": 256}
-    return Found(
-        "transformers", modality, files, preprocessing, assumed, citation=str(config.get("_name_or_path", ""))
-    )
+    return said or reads[0]
 
 
-def _network(name: str, source: Path) -> tuple[dict[str, Path], dict[str, Any]]:
-    """ONNX if there is one (nothing more is needed then), else safetensors; and the output to take."""
-    for path in (source / "model.onnx", source / "onnx/model.onnx"):
-        if path.is_file():
-            files = with_weights(name, path)
-            check_onnx(name, path, files)
-            return files, chosen_of(onnx_session(name, path))
-    shards = sorted(path.name for path in source.glob("model-*-of-*.safetensors"))
-    if (source / "model.safetensors").is_file():
-        return inside(name, source, ["model.safetensors"]), {}
+def weights_among(name: str, files: Collection[str]) -> str | None:
+    """Which of the `files` of a model holds the weights to take; None if none does.
+
+    ONNX if there is one (nothing more is needed then), else safetensors. `EncoderError` for weights in parts.
+    """
+    for file in (*ONNX_PLACES, WEIGHTS):
+        if file in files:
+            return file
+    shards = [file for file in files if fnmatchcase(file, "model-*-of-*.safetensors")]
     if shards:
         raise EncoderError(
             name=name,
@@ -114,6 +125,19 @@ def _network(name: str, source: Path) -> tuple[dict[str, Path], dict[str, Any]]:
             "max_shard_size='1TB')",
             detail_zh=f"权重分成了 {len(shards)} 份；请保存为一个文件：save_pretrained(..., max_shard_size='1TB')",
         )
+    return None
+
+
+def _network(name: str, source: Path, modality: Modality) -> tuple[dict[str, Path], dict[str, Any]]:
+    """The files with the weights, and the output to take."""
+    onnx = [place for place in ONNX_PLACES if (source / place).is_file()]
+    chosen = weights_among(name, [*onnx, *(path.name for path in source.glob("*.safetensors"))])
+    if chosen == WEIGHTS:
+        return inside(name, source, [WEIGHTS]), {}
+    if chosen is not None:
+        files = with_weights(name, source / chosen)
+        check_onnx(name, source / chosen, files)
+        return files, chosen_of(onnx_session(name, source / chosen), modality)
     for path in sorted(source.glob("*")):
         if path.is_file():
             refuse_pickle(name, path)

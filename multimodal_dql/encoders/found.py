@@ -11,7 +11,16 @@ from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.onnx_file import read_onnx
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["CONFIG_FILES", "TOKENIZER_FILES", "Found", "chosen_of", "inside", "present", "with_weights"]
+__all__ = [
+    "CONFIG_FILES",
+    "SENTENCE_FILES",
+    "TOKENIZER_FILES",
+    "Found",
+    "chosen_of",
+    "inside",
+    "present",
+    "with_weights",
+]
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -26,15 +35,13 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 CONFIG_FILES = ("config.json", "preprocessor_config.json", "processor_config.json")
-_TAKEN = (
-    "sentence_embedding",
-    "text_embeds",
-    "image_embeds",
-    "audio_embeds",
-    "pooler_output",
-    "last_hidden_state",
-)
-"""Outputs by usual names, the best first."""
+SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+_TAKEN: dict[Modality, tuple[str, ...]] = {
+    "text": ("sentence_embedding", "text_embeds", "pooler_output", "last_hidden_state"),
+    "image": ("image_embeds", "pooler_output", "last_hidden_state"),
+    "audio": ("audio_embeds", "pooler_output", "last_hidden_state"),
+}
+"""Outputs by usual names, the best first; a file with two towers has those of both."""
 
 _MAX_FILES = 200
 
@@ -55,12 +62,12 @@ class Found:
     languages: tuple[str, ...] = ()
 
 
-def chosen_of(session: Any) -> dict[str, Any]:
-    """The setting that names the output to take of an ONNX `session`; empty where there is one output."""
+def chosen_of(session: Any, modality: Modality) -> dict[str, Any]:
+    """The setting that names the output of an ONNX `session` for `modality`; empty where there is one output."""
     names = [node.name for node in session.get_outputs()]
     if len(names) == 1:
         return {}
-    return {"output": next((name for name in _TAKEN if name in names), names[0])}
+    return {"output": next((name for name in _TAKEN[modality] if name in names), names[0])}
 
 
 def with_weights(name: str, model: Path) -> dict[str, Path]:
@@ -104,8 +111,9 @@ def inside(name: str, folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
 def _own(name: str, folder: Path, path: Path) -> Path:
     """`path` with links followed, as long as they stay in the folder (or in the hub cache the folder is part of)."""
     root, found = folder.resolve(), path.resolve()
-    if root.parent.name == "snapshots" and root.parents[1].name.startswith("models--"):
-        root = root.parents[1]
+    for above in (root, *root.parents[:-2]):
+        if above.parent.name == "snapshots" and above.parents[1].name.startswith("models--"):
+            root = above.parents[1]
     if not found.is_relative_to(root):
         raise EncoderError(
             name=name,

@@ -30,7 +30,7 @@ def checked_encode(encoder: Encoder, items: list[Any]) -> NDArray[np.float32]:
         raise
     except (Exception, SystemExit) as error:  # an encoder may be a stranger's code
         detail = one_line(error)
-        raise EncoderError(name=encoder.name, detail=detail, detail_zh=detail) from error
+        raise EncoderError(name=encoder.name, detail=detail, detail_zh=f"引发异常 {detail}") from error
     if not isinstance(vectors, np.ndarray) or vectors.shape != (len(items), encoder.dim):
         shape = getattr(vectors, "shape", type(vectors).__name__)
         wanted = (len(items), encoder.dim)

@@ -14,6 +14,7 @@ from typing import Any
 
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.quiet import silenced
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.encoders.runtimes.card_encoder import need_files
 from multimodal_dql.encoders.weights import read_weights
 from multimodal_dql.errors import EncoderError, UnknownNameError
@@ -88,14 +89,14 @@ def _application(card: Card, name: str, keras: Any) -> Any:
 def _from_json(card: Card, path: Path, count: int, keras: Any) -> Any:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ValueError(f"more than {_MAX_JSON_BYTES} bytes")
+            raise Reason(f"more than {_MAX_JSON_BYTES} bytes", f"超过 {_MAX_JSON_BYTES} 字节")
         described = json.loads(path.read_text("utf-8"))
         for part in _parts(described):
             _check_part(card, part, max(count, 1 << 20), keras)
     except (ValueError, OSError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason, reason_zh = both(error)
         raise _refused(
-            card, f"model.json cannot be read: {reason}", f"无法读取 model.json：{reason}"
+            card, f"model.json cannot be read: {reason}", f"无法读取 model.json：{reason_zh}"
         ) from error
     try:
         return keras.models.model_from_json(json.dumps(described))
@@ -119,7 +120,7 @@ def _check_part(card: Card, part: dict[str, Any], count: int, keras: Any) -> Non
     for key, value in part.items():
         numbers = value if isinstance(value, list) else [value]
         if any(isinstance(n, int) and not isinstance(n, bool) and abs(n) > count for n in numbers):
-            raise ValueError(f"{key} is {value}, more than there are weights")
+            raise Reason(f"{key} is {value}, more than there are weights", f"{key} 为 {value}，超过权重总数")
     name = part.get("class_name")
     if name is None:
         return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["read_licence"]
+__all__ = ["LICENCE_FILES", "read_licence"]
+
+LICENCE_FILES = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 
 _MAX_BYTES = 64 * 1024
 
@@ -34,7 +36,7 @@ _PHRASES = (
 
 def read_licence(folder: Path) -> str | None:
     """The licence that the front matter of ``README.md``, or else a ``LICENSE`` file, names; None if neither does."""
-    head = _text(folder / "README.md")
+    head = _text(folder / LICENCE_FILES[0])
     if head.startswith("---"):
         # One line is looked for; a YAML reader would follow whatever else a stranger put there.
         front = head[3:].split("\n---", 1)[0]
@@ -44,7 +46,7 @@ def read_licence(folder: Path) -> str | None:
             word = found.group(1)
             if word.lower() not in ("other", "unknown"):
                 return _SPDX.get(word.lower(), word)
-    for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
+    for name in LICENCE_FILES[1:]:
         text = _text(folder / name)
         for phrase, licence in _PHRASES:
             if phrase in text:

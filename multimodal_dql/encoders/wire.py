@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from multimodal_dql.encoders.reasons import Reason
+
 __all__ = ["Field", "read_fields", "skim_fields", "write_fields"]
 
 Field = tuple[int, int | bytes]
@@ -30,11 +32,11 @@ def read_fields(message: bytes) -> list[Field]:
         elif tag & 7 == _LENGTH:
             length, at = _varint(message, at)
             if at + length > len(message):
-                raise ValueError("a field ends behind the message")
+                raise Reason("a field ends behind the message", "字段超出消息末尾")
             fields.append((tag >> 3, message[at : at + length]))
             at += length
         else:
-            raise ValueError(f"wire type {tag & 7} at byte {at}")
+            raise Reason(f"wire type {tag & 7} at byte {at}", f"第 {at} 字节处的线路类型为 {tag & 7}")
     return fields
 
 
@@ -56,9 +58,9 @@ def skim_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
             length = 4 if kind == _FOUR_BYTES else 8
         else:
-            raise ValueError(f"wire type {kind} at byte {at}")
+            raise Reason(f"wire type {kind} at byte {at}", f"第 {at} 字节处的线路类型为 {kind}")
         if at + length > len(message):
-            raise ValueError("a field ends behind the message")
+            raise Reason("a field ends behind the message", "字段超出消息末尾")
         yield tag >> 3, message[at : at + length]
         at += length
 
@@ -79,13 +81,13 @@ def _varint(message: bytes | memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):
-            raise ValueError("the message ends within a number")
+            raise Reason("the message ends within a number", "消息在数字中途结束")
         byte = message[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("a number of more than ten bytes")
+    raise Reason("a number of more than ten bytes", "数字超过十个字节")
 
 
 def _as_varint(value: int) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,8 @@ from multimodal_dql.report.neighbours import nearest
 from tests.commands.refusals import assert_refused
 from tests.conftest import Call, Done, run_command
 from tests.encoders import tiny
+from tests.encoders.hostile import assert_chinese
+from tests.encoders.hub_server import COMMIT, HubServer
 from tests.encoders.toys import write_card
 
 
@@ -43,59 +43,27 @@ def test_names_are_listed_and_shown(call: Call, own: Path) -> None:
     assert "需要联网" in call("encoders", "list", "--lang", "zh").out
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """As much of Hugging Face as a download needs: one file, at whatever revision is asked for."""
-
-    commit, content = "c" * 40, tiny.image_onnx()
-
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        if self._answer():
-            self.wfile.write(self.content)
-
-    def _answer(self) -> bool:
-        found = self.path.startswith("/me/model/resolve/") and self.path.endswith("/onnx/model.onnx")
-        self.send_response(200 if found else 404)
-        self.send_header("X-Repo-Commit", self.commit)
-        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
-        self.send_header("Content-Length", str(len(self.content)) if found else "0")
-        self.end_headers()
-        return found
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def test_a_repository_is_fetched_once_and_needs_no_network_afterwards(tmp_path: Path) -> None:
     source = '{ kind = "huggingface", repository = "me/model", revision = "first-fetch", path = "onnx/model.onnx" }'
     body = 'modality = "image"\nruntime = "onnx"\ndim = 5\n[preprocessing]\nside = 8\n'
     body += f'[[files]]\nname = "model.onnx"\nsha256 = "first-fetch"\nsources = [{source}]\n'
     write_card(tmp_path / "user-cards", "mine", body)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    env = {
-        "MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards"),
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-        "HF_HUB_CACHE": str(tmp_path / "hub"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
+    env = {"MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards")}
 
     def run(*args: object) -> Done:
         return run_command("encoders", *args, cache=tmp_path / "cache", **env)
 
-    assert_refused(run("check", "mine"), "encoders fetch mine")
-    done = run("fetch", "mine")
-    assert done.code == 0, done.err
-    server.shutdown()
-    server.server_close()
+    with HubServer() as hub:
+        hub.repositories["me/model"] = {"onnx/model.onnx": tiny.image_onnx()}
+        env |= hub.environment(tmp_path / "hub")
+        assert_refused(run("check", "mine"), "encoders fetch mine")
+        done = run("fetch", "mine")
+        assert done.code == 0, done.err
     assert run("check", "mine", "--json").code == 0
     listed = {e["name"]: e["state"] for e in json.loads(run("list", "--json").out)["encoders"]}
     assert listed["mine"] == "cached"
     pins = json.loads((tmp_path / "user-cards/.pins/mine.json").read_text())
-    assert pins["files"]["model.onnx"]["revision"] == _Hub.commit
+    assert pins["files"]["model.onnx"]["revision"] == COMMIT
 
 
 CONNECTED = (
@@ -168,6 +136,85 @@ def test_an_onnx_file_is_added_and_ranked_with(stories: Path, tmp_path: Path) ->
     ranking = json.loads(run("rank", stories, "--agent", run_dir, "--json"))
     assert ranking["items"]
     assert "colours" in json.dumps(ranking)
+
+
+@pytest.mark.slow
+def test_a_repository_is_added_and_used(tmp_path: Path) -> None:
+    """The hub is asked once, by `add`; it is gone when the model is used."""
+    env = {"MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards")}
+    with HubServer() as hub:
+        hub.add_folder("me/tiny-bert", tiny.text_folder(tmp_path / "published"))
+        env |= hub.environment(tmp_path / "hub")
+        done = run_command(
+            "encoders", "add", "me/tiny-bert", "--json", "--space", "mine", cache=tmp_path / "cache", **env
+        )
+    assert done.code == 0, done.err
+    added = json.loads(done.out)
+    assert (added["name"], added["dim"], added["licence"], added["space"]) == ("tiny-bert", 3, "MIT", "mine")
+    assert "no encoder of another modality is in the space 'mine' yet" in done.err
+    again = ("encoders", "add", "me/tiny-bert", "--name", "again", "--lang", "zh")
+    refused = run_command(*again, cache=tmp_path / "cache", **env)
+    assert_refused(refused, "hf download me/tiny-bert --local-dir again", "请重试")
+
+    checked = run_command("encoders", "check", "tiny-bert", cache=tmp_path / "cache", **env)
+    assert "batch_invariant" in checked.out, checked.err
+    folder = tiny.image_folder(tmp_path / "see")
+    for command in (("add", folder), ("check", "see")):
+        quiet = run_command("encoders", *command, "--lang", "zh", cache=tmp_path / "cache", **env)
+        assert quiet.code == 0
+        for line in quiet.lines:  # transformers would regret in English that there is no PyTorch
+            assert_chinese(line)
+
+
+def test_encoders_of_one_space_agree_on_its_length(call: Call, own: Path, tmp_path: Path) -> None:
+    (tmp_path / "see.onnx").write_bytes(tiny.image_onnx())
+    (tmp_path / "see3.onnx").write_bytes(tiny.image_onnx(kernel=tiny.KERNEL[:, :3]))
+    tiny.text_folder(tmp_path / "words")
+    common = ("--licence", "MIT", "--space", "mine", "--json")
+    assert call("encoders", "add", tmp_path / "words", *common).code == 0
+    refused = call("encoders", "add", tmp_path / "see.onnx", *common)
+    assert_refused(refused, "cannot share the space 'mine' with 'words': 5 numbers against 3")
+    assert not (own / "see").exists()
+    added = call("encoders", "add", tmp_path / "see3.onnx", *common)
+    assert "no encoder of another modality" not in added.err
+    assert json.loads(call("encoders", "show", "see3").out)["space"] == "mine"
+
+
+def test_in_chinese_every_line_is_chinese(
+    call: Call, own: Path, tmp_path: Path, install: Callable[..., None]
+) -> None:
+    """But for names, commands and what a person writes into a card."""
+    (tmp_path / "hear.onnx").write_bytes(tiny.audio_onnx())
+    module = "from multimodal_dql.encoders import Encoder\nclass A(Encoder):\n    "
+    module += (
+        "name, modality, dim, fingerprint = 'fine', 'text', 2, '1'\n    def encode(self, items): return []\n"
+    )
+    install("toy_plug_ins", module, fine="toy_plug_ins:A", lost="toy_plug_ins:B", other="toy_plug_ins:A")
+    zh = ("--lang", "zh")
+    said = [
+        call("encoders", "add", tmp_path / "hear.onnx", "--licence", "MIT", "--space", "s", *zh),
+        call("encoders", "list", *zh),
+        call("encoders", "show", "fine", *zh),
+        call("encoders", "check", "hear", *zh),
+        call("encoders", "check", "fine", *zh),
+        call("encoders", "check", "yamnet", *zh),
+        call("encoders", "fetch", "hear", *zh),
+        call("encoders", "fetch", "nothing", *zh),
+    ]
+    assert [done.code for done in said] == [0, 0, 0, 0, 2, 2, 0, 2]
+    card = (own / "hear/card.toml").read_text()
+    (own / "hear/card.toml").write_text(card.replace("dim = 2", 'dim = "two"\nsize = 1'))
+    said.append(call("encoders", "list", *zh))
+    (tmp_path / "hear.onnx").write_bytes(b"changed")
+    (own / "hear/card.toml").write_text(card)
+    said.append(call("encoders", "check", "hear", *zh))
+    for line in (line for done in said for line in done.err.splitlines()):
+        assert_chinese(line, library="AttributeError" in line)
+    tables = "\n".join(done.out for done in said)
+    for word in ("编码器", "状态", "许可证", "不受邻居影响", "内存峰值", "插件类"):
+        assert word in tables
+    for word in ("state", "licence", "batch_invariant", "plug-in"):
+        assert word not in tables
 
 
 @pytest.mark.slow

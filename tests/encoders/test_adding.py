@@ -1,6 +1,7 @@
 """`encoders add`: a model on this machine becomes a card, and the card an encoder that keeps the contract."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -78,6 +79,18 @@ def test_a_folder_of_transformers_with_an_onnx_file(tmp_path):
     check_encoder(encoder)
 
 
+def test_a_folder_as_a_hub_is_downloaded(tmp_path):
+    """A pickle beside safe weights, code, and what the downloader notes: none is opened, none is on the card."""
+    folder = tiny.text_folder(tmp_path / "whole")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    (folder / "modeling.py").write_text("raise SystemExit")
+    (folder / ".cache/huggingface").mkdir(parents=True)
+    (folder / ".cache/huggingface/CACHEDIR.TAG").write_text("x")
+    named = {file.name for file in add_source(folder).card.files}
+    assert named == {"config.json", "tokenizer_config.json", "vocab.txt", "model.onnx"}
+    assert load_encoder("whole").dim == 3
+
+
 def test_a_bare_onnx_file_finds_its_tokenizer_beside_it(tmp_path):
     folder = tiny.text_folder(tmp_path / "beside")
     (folder / "model.onnx").rename(folder / "export.onnx")
@@ -131,15 +144,10 @@ def test_a_folder_of_sentence_transformers(tmp_path):
 
 
 def test_a_dense_module_is_applied_between_pooling_and_length_one(tmp_path):
-    from safetensors.numpy import save_file
-
     dense = {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
     folder = tiny.sentence_folder(tmp_path / "dense", modules=[dense])
-    (folder / "2_Dense").mkdir()
-    config = {"activation_function": "torch.nn.modules.activation.Tanh"}
-    (folder / "2_Dense/config.json").write_text(json.dumps(config))
     kernel, bias = np.array([[1, 2, 3], [0, 1, -1]], np.float32), np.array([0.5, -0.5], np.float32)
-    save_file({"linear.weight": kernel, "linear.bias": bias}, folder / "2_Dense/model.safetensors")
+    tiny.dense_module(folder / "2_Dense", kernel, bias)
     assert add_source(folder).card.dim == 2
     expected = np.tanh(kernel @ tiny.TABLE[[2, 5, 3]].mean(axis=0) + bias)
     expected /= np.linalg.norm(expected)
@@ -162,41 +170,24 @@ def test_sounds_through_a_feature_extractor(tmp_path):
     check_encoder(encoder)
 
 
-def test_a_file_with_two_towers_gets_a_blank_for_the_other(tmp_path):
-    nodes = [
-        tiny.node("Gather", ["table", "input_ids"], "hidden", axis=0),
-        tiny.node("ReduceMean", ["hidden"], "text_embeds", axes=[1], keepdims=0),
-        tiny.node("GlobalAveragePool", ["pixel_values"], "mean"),
-        tiny.node("Flatten", ["mean"], "flat"),
-        tiny.node("MatMul", ["flat", "kernel"], "image_embeds"),
-    ]
-    ends = (
-        [tiny.value("input_ids", ("n", "t"), tiny.INT64), tiny.value("pixel_values", ("m", 3, 8, 8))],
-        [tiny.value("image_embeds", ("m", 5)), tiny.value("text_embeds", ("n", 3))],
-    )
-    constants = [tiny.tensor("table", tiny.TABLE), tiny.tensor("kernel", tiny.KERNEL)]
-    folder = tiny.write_tokenizer(tmp_path / "both")
-    (folder / "model.onnx").write_bytes(tiny.model(nodes, *ends, constants))
-    files = {p.name: p for p in folder.iterdir()}
-    lines = [
-        'runtime = "onnx"',
-        'licence = "MIT"',
-        'citation = "none"',
-        'summary = "both"',
-        'pooling = "none"',
-    ]
-    for name, modality, dim, output in (("t", "text", 3, "text_embeds"), ("i", "image", 5, "image_embeds")):
-        body = [f'name = "{name}"', f'modality = "{modality}"', f"dim = {dim}", *lines, "[preprocessing]"]
-        body += [f'output = "{output}"', "max_tokens = 8", "side = 8", "scale = 255.0"]
-        for file, path in files.items():
-            body += ["[[files]]", f'name = "{file}"', f'sha256 = "{sha256_of(path)}"']
-            body += [f"bytes = {path.stat().st_size}", f'sources = [{{ kind = "folder", path = "{path}" }}]']
-        card = tmp_path / "user-cards" / name / "card.toml"
-        card.parent.mkdir(parents=True)
-        card.write_text("\n".join(body))
+@pytest.mark.parametrize("bare", [False, True], ids=["folder", "onnx-file"])
+def test_a_file_with_two_towers_is_added_once_for_each(tmp_path, bare):
+    """The other tower gets a blank, and each takes its own output."""
+    source = tiny.two_towers(tmp_path / "both")
+    if bare:
+        source = (source / "model.onnx").rename(source / "both.onnx")
+    with pytest.raises(EncoderError, match="say which with --modality"):
+        add_source(source)
+    settings = {"side": 8, "scale": 255.0} if bare else {}
+    for modality in ("text", "image"):
+        card = add_source(source, modality=modality, name=modality, space="both", settings=settings).card
+        assert (card.modality, card.space, card.dim) == (modality, "both", 3)
     expected = tiny.TABLE[[2, 5, 3]].mean(axis=0)
-    np.testing.assert_allclose(load_encoder("t").encode(["cat"]), [expected], rtol=1e-6)
-    np.testing.assert_allclose(load_encoder("i").encode([grey(255)]), [tiny.KERNEL.sum(axis=0)], rtol=1e-6)
+    np.testing.assert_allclose(load_encoder("text").encode(["cat"]), [expected], rtol=1e-6)
+    found = load_encoder("image").encode([grey(255)])
+    np.testing.assert_allclose(found, [tiny.KERNEL[:, :3].sum(axis=0)], rtol=1e-5)
+    for modality in ("text", "image"):
+        check_encoder(load_encoder(modality))
 
 
 def test_weights_beside_an_onnx_file_are_hashed_and_found(tmp_path):
@@ -268,7 +259,11 @@ def test_a_card_elsewhere_belongs_to_a_project(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_saved_model(tmp_path):
-    added = add_source(tiny.saved_model(tmp_path / "counts"))
+    folder = tiny.saved_model(tmp_path / "counts")
+    (folder / ".git").mkdir()
+    (folder / ".git/HEAD").write_text("x")
+    added = add_source(folder)
+    assert not [file for file in added.card.files if file.name.startswith(".")]
     assert (added.card.runtime, added.card.modality, added.card.dim) == ("hub", "text", 2)
     encoder = load_encoder("counts")
     assert encoder.encode(["a b", "标题"]).tolist() == [[3, 2], [2, 1]]

@@ -3,6 +3,7 @@ import pytest
 
 from multimodal_dql.encoders.checks import check_encoder, example_samples, iter_checks
 from multimodal_dql.errors import EncoderError
+from tests.encoders.hostile import assert_chinese
 from tests.encoders.toys import Greys, Lengths, Loudness
 
 BUILT_IN = ["efficientnet-lite0", "librosa-descriptors", "minilm", "speech-embedding", "use-multilingual"]
@@ -109,8 +110,10 @@ class Undefined(Lengths):
 def test_each_breach_is_found_by_its_check(broken, check):
     encoder = broken()
     run = {known.name: known for known in iter_checks()}[check]
-    with pytest.raises(EncoderError, match=f"breaks the contract: {check}"):
+    with pytest.raises(EncoderError, match=f"breaks the contract: {check}") as caught:
         run(encoder, example_samples(encoder.modality))
+    assert run.name_zh in caught.value.text("zh")
+    assert_chinese(caught.value.text("zh"), library="ValueError" in str(caught.value))
     with pytest.raises(EncoderError, match="breaks the contract"):
         check_encoder(encoder)
 

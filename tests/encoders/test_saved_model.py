@@ -1,4 +1,4 @@
-"""Programs that only compute pass, whatever they compute with; those that do more are in `test_hostile`."""
+"""Programs that only compute pass, whatever they compute with; those that do more are in `test_hostile_programs`."""
 
 import pytest
 

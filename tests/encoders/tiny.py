@@ -138,6 +138,40 @@ def sentence_folder(folder: Path, pooling="pooling_mode_mean_tokens", modules=()
     return folder
 
 
+def dense_module(folder: Path, kernel, bias) -> None:
+    """A Dense module of sentence-transformers with a hyperbolic tangent."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    config = {"activation_function": "torch.nn.modules.activation.Tanh"}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({"linear.weight": kernel, "linear.bias": bias}, folder / "model.safetensors")
+
+
+def two_towers(folder: Path) -> Path:
+    """A folder as CLIP is published: texts and pictures in one file and one space, (n, 3)."""
+    nodes = [
+        node("Gather", ["table", "input_ids"], "hidden", axis=0),
+        node("ReduceMean", ["hidden"], "text_embeds", axes=[1], keepdims=0),
+        node("GlobalAveragePool", ["pixel_values"], "mean"),
+        node("Flatten", ["mean"], "flat"),
+        node("MatMul", ["flat", "kernel"], "image_embeds"),
+        node("MatMul", ["image_embeds", "turned"], "logits_per_image"),
+    ]
+    read = [value("input_ids", ("n", "t"), INT64), value("pixel_values", ("m", 3, "h", "w"))]
+    names = {"logits_per_image": "m", "text_embeds": "n", "image_embeds": "m"}
+    given = [value(name, (rows, 3)) for name, rows in names.items()]
+    constants = [
+        tensor("table", TABLE),
+        tensor("kernel", np.ascontiguousarray(KERNEL[:, :3])),
+        tensor("turned", np.eye(3, dtype=np.float32)),
+    ]
+    image_folder(folder)
+    write_tokenizer(folder)
+    (folder / "model.onnx").write_bytes(model(nodes, read, given, constants))
+    return folder
+
+
 def image_folder(folder: Path) -> Path:
     """A picture model of `transformers`: an image processor and an ONNX export."""
     folder.mkdir(parents=True)

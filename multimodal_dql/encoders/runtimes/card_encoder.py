@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Encoder, Modality
+from multimodal_dql.encoders.base import Encoder, Modality, check_images, check_sounds, check_texts
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["UNKNOWN", "CardEncoder", "l2_normalised", "need_files"]
+__all__ = ["UNKNOWN", "CardEncoder", "OneByOne", "l2_normalised", "need_files"]
 
 UNKNOWN = 0
 """Dimension of an encoder that is still to be measured: the first embedding sets it."""
@@ -63,6 +65,25 @@ class CardEncoder(Encoder):
             )
         vectors = np.ascontiguousarray(vectors, np.float32)
         return l2_normalised(vectors) if self.card.normalisation == "l2" else vectors
+
+
+class OneByOne(CardEncoder):
+    """Items go through the network one at a time, so that neighbours cannot matter."""
+
+    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
+        """Embeddings of texts, pictures or sounds, shape (len(items), dim)."""
+        checked: Sequence[Any]
+        if self.modality == "text":
+            checked = check_texts(self.name, items, int(self.card.number("max_characters", 2000)))
+        else:
+            checked = (check_images if self.modality == "image" else check_sounds)(self.name, items)
+        if not checked:
+            return self.empty(0)
+        return self.finished(np.stack([self._one(item) for item in checked]))
+
+    @abstractmethod
+    def _one(self, item: Any) -> NDArray[np.float32]:
+        """The embedding of one item, shape (dim,)."""
 
 
 def l2_normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

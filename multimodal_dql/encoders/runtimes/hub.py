@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality, check_images, check_sounds, check_texts
+from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.pictures import square_input
 from multimodal_dql.encoders.quiet import silenced
-from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.runtimes.card_encoder import OneByOne, need_files
 from multimodal_dql.encoders.saved_model import check_saved_model
 from multimodal_dql.encoders.sources import common_folder
 from multimodal_dql.errors import EncoderError
@@ -21,8 +20,8 @@ from multimodal_dql.errors import EncoderError
 __all__ = ["HubEncoder"]
 
 
-class HubEncoder(CardEncoder):
-    """A SavedModel, called as a whole or by the card's `signature`, one item at a time.
+class HubEncoder(OneByOne):
+    """A SavedModel, called as a whole or by the card's `signature`.
 
     Texts come as a string tensor (1,), pictures as float32 (1, side, side, 3), sounds as float32 (samples,),
     or (1, samples) if ``preprocessing.batched`` is true; a sound shorter than ``min_seconds`` is followed by
@@ -57,25 +56,18 @@ class HubEncoder(CardEncoder):
                 detail_zh=f"SavedModel 或签名 “{card.signature}” 无法加载：{said}",
             ) from error
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of texts, pictures or sounds, shape (len(items), dim)."""
+    def _input(self, item: Any) -> Any:
+        """A text, picture or sound as the tensor that the module takes."""
         if self.modality == "text":
-            texts = check_texts(self.name, items, int(self.card.number("max_characters", 2000)))
-            inputs = [self._tf.constant([text]) for text in texts]
-        elif self.modality == "image":
-            pictures = check_images(self.name, items)
-            inputs = [self._tf.constant(square_input(picture, self.card)[None]) for picture in pictures]
-        else:
-            batched = self.card.preprocessing.get("batched") is True
-            shortest = round(AUDIO_RATE_HZ * self.card.number("min_seconds", 0))
-            sounds = check_sounds(self.name, items)
-            sounds = [np.pad(sound, (0, max(0, shortest - len(sound)))) for sound in sounds]
-            inputs = [self._tf.constant(sound[None] if batched else sound) for sound in sounds]
-        if not inputs:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(value) for value in inputs]))
+            return self._tf.constant([item])
+        if self.modality == "image":
+            return self._tf.constant(square_input(item, self.card)[None])
+        shortest = round(AUDIO_RATE_HZ * self.card.number("min_seconds", 0))
+        sound = np.pad(item, (0, max(0, shortest - len(item))))
+        return self._tf.constant(sound[None] if self.card.preprocessing.get("batched") is True else sound)
 
-    def _one(self, value: Any) -> NDArray[np.float32]:
+    def _one(self, item: Any) -> NDArray[np.float32]:
+        value = self._input(item)
         if self.card.signature:
             (argument,) = self._call.structured_input_signature[1]
             output = self._call(**{argument: value})

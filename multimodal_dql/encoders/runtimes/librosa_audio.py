@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality, check_sounds
+from multimodal_dql.encoders.base import AUDIO_RATE_HZ, Modality
 from multimodal_dql.encoders.cards import Card
-from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder
+from multimodal_dql.encoders.runtimes.card_encoder import OneByOne
 
 __all__ = ["LibrosaDescriptors"]
 
@@ -20,7 +19,7 @@ _HOP_SAMPLES = 512
 _MFCC = 20
 
 
-class LibrosaDescriptors(CardEncoder):
+class LibrosaDescriptors(OneByOne):
     """86 numbers, in this order.
 
     Mean and standard deviation over frames of 20 MFCC (40), 12 chroma classes (24) and 7 bands of spectral
@@ -40,16 +39,9 @@ class LibrosaDescriptors(CardEncoder):
         self._librosa = librosa
         self._onset_strength = onset_strength
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Descriptions of sounds, shape (len(items), 86)."""
-        sounds = check_sounds(self.name, items)
-        if not sounds:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(sound) for sound in sounds]))
-
-    def _one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _one(self, item: NDArray[np.float32]) -> NDArray[np.float32]:
         feature = self._librosa.feature
-        padded = np.pad(sound, (0, max(0, _FRAME_SAMPLES - len(sound))))  # librosa warns below one frame
+        padded = np.pad(item, (0, max(0, _FRAME_SAMPLES - len(item))))  # librosa warns below one frame
         rate = {"sr": AUDIO_RATE_HZ}
         # One spectrogram serves all: magnitudes (1025, frames), and their squares.
         magnitude = np.abs(self._librosa.stft(padded, n_fft=_FRAME_SAMPLES, hop_length=_HOP_SAMPLES))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Modality, check_images
+from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.paths import cache_root
 from multimodal_dql.encoders.pictures import square_input
-from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.runtimes.card_encoder import OneByOne, need_files
 from multimodal_dql.encoders.runtimes.networks import litert_interpreter
 from multimodal_dql.encoders.sources import atomic_write
 from multimodal_dql.errors import EncoderError, UnknownNameError
@@ -33,11 +33,10 @@ _CONVERSION = 1
 """Raised when a conversion changes, so that models converted before are not used."""
 
 
-class LiteRTImageEncoder(CardEncoder):
-    """One picture at a time on one thread, so that its neighbours cannot matter.
+class LiteRTImageEncoder(OneByOne):
+    """On one thread. The card names a file ``model.tflite``, or a `converter` and what that needs.
 
-    The card names a file ``model.tflite``, or a `converter` and what that needs. The model takes (1, side,
-    side, 3).
+    The model takes (1, side, side, 3).
     """
 
     code = "litert-image"
@@ -61,15 +60,8 @@ class LiteRTImageEncoder(CardEncoder):
                 detail_zh=f"模型输入为 {self._input['shape']}，卡片写的是 float32 (1, {side}, {side}, 3)",
             )
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of pictures, shape (len(items), dim)."""
-        pictures = check_images(self.name, items)
-        if not pictures:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(picture) for picture in pictures]))
-
-    def _one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self._interpreter.set_tensor(self._input["index"], square_input(picture, self.card)[None])
+    def _one(self, item: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._interpreter.set_tensor(self._input["index"], square_input(item, self.card)[None])
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output["index"]), np.float32).reshape(-1)
 

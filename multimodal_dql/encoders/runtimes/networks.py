@@ -18,9 +18,27 @@ from multimodal_dql.encoders.runtimes.card_encoder import need_files
 from multimodal_dql.encoders.sources import common_folder
 from multimodal_dql.errors import EncoderError
 
-__all__ = ["Network", "keras_network", "litert_interpreter", "litert_network", "onnx_network", "onnx_path"]
+__all__ = [
+    "TEXT_INPUTS",
+    "Network",
+    "keras_network",
+    "litert_interpreter",
+    "litert_network",
+    "onnx_network",
+    "onnx_path",
+    "text_tower",
+]
 
 Arrays = Mapping[str, NDArray[Any]]
+
+_BLANK: Arrays = {
+    "input_ids": np.zeros((1, 2), np.int64),
+    "attention_mask": np.ones((1, 2), np.int64),
+    "token_type_ids": np.zeros((1, 2), np.int64),
+    "position_ids": np.array([[0, 1]], np.int64),
+}
+TEXT_INPUTS = frozenset(_BLANK)
+"""Inputs of networks that read tokens."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,13 @@ class Network:
 
     shapes: dict[str, tuple[int, ...]]
     run: Callable[[Arrays], dict[str, NDArray[Any]]]
+
+
+def text_tower(shapes: Mapping[str, Any]) -> Arrays:
+    """Blanks for the inputs of the text tower, where the inputs `shapes` are those of a file that holds two towers."""
+    if "input_ids" not in shapes or len(shapes) < 2:
+        return {}
+    return {name: value for name, value in _BLANK.items() if name in shapes}
 
 
 def onnx_path(card: Card, files: dict[str, Path]) -> Path:

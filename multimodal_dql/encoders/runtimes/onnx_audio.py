@@ -5,17 +5,16 @@ Lin et al. (2020), Training Keyword Spotters with Limited and Synthesized Speech
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Modality, check_sounds
+from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.onnx import onnx_session
-from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
+from multimodal_dql.encoders.runtimes.card_encoder import OneByOne, need_files
 from multimodal_dql.errors import EncoderError
 
 __all__ = ["SpeechEmbedding", "sliding_vectors", "window_vectors"]
@@ -38,7 +37,7 @@ _LONG_INPUT = {"new_shape__262": np.array([1, 1, -1, _MEL_BANDS], np.int64)}
 (n, 1, 76, 32) in the file, which makes n pictures of a window each; this one makes a single long picture."""
 
 
-class SpeechEmbedding(CardEncoder):
+class SpeechEmbedding(OneByOne):
     """``melspectrogram.onnx`` then ``embedding_model.onnx``; `dim` is twice the length of a window's
     embedding.
 
@@ -59,15 +58,9 @@ class SpeechEmbedding(CardEncoder):
         except EncoderError:  # another file, whose constant of this name is something else
             self._slides = False
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of sounds, shape (len(items), dim): mean over windows, then standard deviation."""
-        sounds = check_sounds(self.name, items)
-        if not sounds:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(sound) for sound in sounds]))
-
-    def _one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        padded = np.pad(sound, (0, max(0, _WINDOW_SAMPLES - len(sound))))
+    def _one(self, item: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean over windows, then standard deviation."""
+        padded = np.pad(item, (0, max(0, _WINDOW_SAMPLES - len(item))))
         frames = self._mel.run(None, {self._mel_input: padded[None] * _PCM_PEAK})[0].reshape(-1, _MEL_BANDS)
         # Decibels to the range the second model was trained on.
         frames = frames / np.float32(10) + np.float32(2)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Modality, check_images, check_sounds
+from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.pictures import square_input
 from multimodal_dql.encoders.pooling import chosen_output, pooled
-from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder
-from multimodal_dql.encoders.runtimes.networks import Network, keras_network, litert_network, onnx_network
+from multimodal_dql.encoders.runtimes.card_encoder import OneByOne
+from multimodal_dql.encoders.runtimes.networks import (
+    Network,
+    keras_network,
+    litert_network,
+    onnx_network,
+    text_tower,
+)
 from multimodal_dql.encoders.sounds import windows
 from multimodal_dql.errors import EncoderError
 
@@ -28,16 +34,8 @@ __all__ = [
 ]
 
 
-_BLANK = {
-    "input_ids": np.zeros((1, 2), np.int64),
-    "attention_mask": np.ones((1, 2), np.int64),
-    "token_type_ids": np.zeros((1, 2), np.int64),
-}
-"""For the text tower of a file that holds two."""
-
-
-class NetworkEncoder(CardEncoder):
-    """One item at a time through a network, so that neighbours cannot matter.
+class NetworkEncoder(OneByOne):
+    """A network of one input; of a file with two towers, the one that is no text's.
 
     Attributes:
         network: makes the network of a card.
@@ -49,9 +47,8 @@ class NetworkEncoder(CardEncoder):
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
         super().__init__(card, files)
         self._network = type(self).network(card, files)
-        shapes = dict(self._network.shapes)
-        self._rest = {name: _BLANK[name] for name in shapes if name in _BLANK and len(shapes) > 1}
-        shapes = {name: shape for name, shape in shapes.items() if name not in self._rest}
+        self._rest = text_tower(self._network.shapes)
+        shapes = {name: shape for name, shape in self._network.shapes.items() if name not in self._rest}
         if len(shapes) != 1:
             raise EncoderError(
                 name=self.name,
@@ -60,8 +57,8 @@ class NetworkEncoder(CardEncoder):
             )
         ((self._input, self._shape),) = shapes.items()
 
-    def _vectors(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network makes of one prepared input, pooled, (n, dim)."""
+    def _vector(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the network makes of one prepared input, pooled, (dim,)."""
         try:
             outputs = self._network.run({self._input: value, **self._rest})
         except Exception as error:  # each library has its own errors
@@ -71,7 +68,9 @@ class NetworkEncoder(CardEncoder):
                 detail=f"the model cannot run on an input of shape {value.shape}: {said[0]}",
                 detail_zh=f"模型无法处理形状为 {value.shape} 的输入：{said[0]}",
             ) from error
-        return pooled(self.card, chosen_output(self.card, outputs))
+        rows = pooled(self.card, chosen_output(self.card, outputs))
+        rows = rows if len(rows) == 1 else pooled(self.card, rows[None])
+        return np.asarray(rows[0], np.float32)
 
 
 class _Image(NetworkEncoder):
@@ -79,47 +78,28 @@ class _Image(NetworkEncoder):
 
     reads: ClassVar[tuple[Modality, ...]] = ("image",)
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of pictures, shape (len(items), dim)."""
-        pictures = check_images(self.name, items)
-        if not pictures:
-            return self.empty(0)
-        return self.finished(np.concatenate([self._one(picture) for picture in pictures]))
-
-    def _one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        value = square_input(picture, self.card)[None]
+    def _one(self, item: NDArray[np.uint8]) -> NDArray[np.float32]:
+        value = square_input(item, self.card)[None]
         if len(self._shape) == 4 and self._shape[1] == 3 and self._shape[3] != 3:
             value = np.ascontiguousarray(value.transpose(0, 3, 1, 2))
-        return self._vectors(value)
+        return self._vector(value)
 
 
 class _Audio(NetworkEncoder):
-    """Reads samples as (samples,), (1, samples), (1, 1, samples) or (1, samples, 1), whichever the model declares."""
+    """Reads samples as (samples,), (1, samples), (1, 1, samples) or (1, samples, 1), whichever the model declares.
+
+    The embeddings of a sound's windows are averaged.
+    """
 
     reads: ClassVar[tuple[Modality, ...]] = ("audio",)
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of sounds, shape (len(items), dim): the mean over a sound's windows."""
-        sounds = check_sounds(self.name, items)
-        if not sounds:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(sound) for sound in sounds]))
-
-    def _one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _one(self, item: NDArray[np.float32]) -> NDArray[np.float32]:
         rank = len(self._shape)
         wide = max(self._shape, default=-1)
-        vectors = []
-        for part in windows(sound, self.card, exactly=wide if wide > 1 else None):
-            shape = (
-                (-1,)
-                if rank == 1
-                else (1, -1, 1)
-                if rank == 3 and self._shape[2] == 1
-                else (1,) * (rank - 1) + (-1,)
-            )
-            hidden = self._vectors(part.reshape(shape))
-            vectors.append(pooled(self.card, hidden[None])[0] if len(hidden) > 1 else hidden[0])
-        return np.asarray(np.mean(vectors, axis=0), np.float32)
+        last = rank == 3 and self._shape[2] == 1
+        shape = (1, -1, 1) if last else (1,) * (rank - 1) + (-1,)
+        parts = windows(item, self.card, exactly=wide if wide > 1 else None)
+        return np.asarray(np.mean([self._vector(part.reshape(shape)) for part in parts], axis=0), np.float32)
 
 
 class OnnxImageEncoder(_Image):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.base import Encoder, Modality
 from multimodal_dql.encoders.cards import Card
-from multimodal_dql.encoders.model_folder import read_json
+from multimodal_dql.encoders.model_folder import read_json, read_modules
 from multimodal_dql.encoders.runtimes.card_encoder import UNKNOWN, CardEncoder, l2_normalised, need_files
 from multimodal_dql.encoders.runtimes.transformers import TransformersTextEncoder
 from multimodal_dql.encoders.weights import read_weights
@@ -92,7 +92,7 @@ class SentenceTransformersEncoder(CardEncoder):
 
     def _modules(self, path: Path) -> list[tuple[str, str]]:
         modules = []
-        for module in read_json(self.name, path):
+        for module in read_modules(self.name, path):
             if not isinstance(module, dict):
                 raise self._refused("a module without a type", "没有类型的模块")
             given = str(module.get("type", ""))

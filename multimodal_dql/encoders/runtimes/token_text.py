@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -114,26 +115,33 @@ def load_tokenizer(name: str, folder: Path) -> Any:
 def from_folder(name: str, folder: Path, kind: str) -> Any:
     """What the class `kind` of `transformers` makes of the files in `folder`, and of them alone."""
     check_folder(name, folder)
-    # On import transformers regrets aloud that PyTorch is missing; nothing here wants it.
-    before = os.environ.get("TRANSFORMERS_NO_ADVISORY_WARNINGS")
-    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
     try:
-        import transformers
-    finally:
-        if before is None:
-            del os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"]
-        else:
-            os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = before
-    try:
-        return getattr(transformers, kind).from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
+        with _no_advice():
+            import transformers
+
+            return getattr(transformers, kind).from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # of the tokenizers library, too, whose errors are plain exceptions
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         what, what_zh = _WHAT[kind]
         raise EncoderError(
             name=name, detail=f"its {what} cannot be loaded: {said}", detail_zh=f"{what_zh}无法加载：{said}"
         ) from error
+
+
+@contextlib.contextmanager
+def _no_advice() -> Iterator[None]:
+    """Transformers regrets aloud that PyTorch is missing, on import or at the first use; nothing here wants it."""
+    before = os.environ.get("TRANSFORMERS_NO_ADVISORY_WARNINGS")
+    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"]
+        else:
+            os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = before
 
 
 _WHAT = {

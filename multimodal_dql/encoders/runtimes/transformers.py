@@ -7,24 +7,24 @@ which takes PyTorch (``pip install 'multimodal-dql[torch]'``). Pickles are never
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.encoders.base import Modality, check_images, check_sounds
+from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.cards import Card
 from multimodal_dql.encoders.model_folder import check_folder
 from multimodal_dql.encoders.pooling import chosen_output, pooled
-from multimodal_dql.encoders.runtimes.card_encoder import CardEncoder, need_files
-from multimodal_dql.encoders.runtimes.networks import Network, onnx_network
+from multimodal_dql.encoders.runtimes.card_encoder import OneByOne, need_files
+from multimodal_dql.encoders.runtimes.networks import Network, onnx_network, text_tower
 from multimodal_dql.encoders.runtimes.onnx_text import OnnxTextEncoder
 from multimodal_dql.encoders.runtimes.token_text import TokenTextEncoder, from_folder, load_tokenizer
 from multimodal_dql.encoders.sounds import windows
 from multimodal_dql.encoders.sources import common_folder
-from multimodal_dql.encoders.weights import read_weights
+from multimodal_dql.encoders.weights import need_torch, read_weights
 from multimodal_dql.errors import EncoderError
 
 __all__ = ["TransformersAudioEncoder", "TransformersImageEncoder", "TransformersTextEncoder", "torch_network"]
@@ -46,7 +46,7 @@ class TransformersTextEncoder(OnnxTextEncoder):
         self._start(load_tokenizer(self.name, folder), network.run, network.shapes)
 
 
-class _Processed(CardEncoder):
+class _Processed(OneByOne):
     """What a processor makes of one item, then the network."""
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
@@ -57,13 +57,15 @@ class _Processed(CardEncoder):
         self._network = (
             onnx_network(card, files) if "model.onnx" in files else torch_network(card, files, folder)
         )
+        self._rest = text_tower(self._network.shapes)
         self._process = from_folder(self.name, folder, self._kind)
 
     _kind: ClassVar[str]
 
     def _vector(self, made: Mapping[str, Any]) -> NDArray[np.float32]:
         """The vector of one item from what the processor made of it, (D,)."""
-        feed = {name: np.asarray(value) for name, value in made.items() if name in self._network.shapes}
+        given = {name: np.asarray(value) for name, value in made.items() if name in self._network.shapes}
+        feed = {**self._rest, **given}
         try:
             outputs = self._network.run(feed)
         except Exception as error:  # each library has its own errors
@@ -77,22 +79,15 @@ class _Processed(CardEncoder):
 
 
 class TransformersImageEncoder(_Processed):
-    """AutoImageProcessor, one picture at a time."""
+    """AutoImageProcessor on a picture."""
 
     code = "transformers-image"
     reads: ClassVar[tuple[Modality, ...]] = ("image",)
     _kind = "AutoImageProcessor"
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of pictures, shape (len(items), dim)."""
-        pictures = check_images(self.name, items)
-        if not pictures:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(picture) for picture in pictures]))
-
-    def _one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _one(self, item: NDArray[np.uint8]) -> NDArray[np.float32]:
         # A picture one or three pixels high looks like one with its colours first, unless it is told.
-        made = self._process(picture, return_tensors="np", input_data_format="channels_last")
+        made = self._process(item, return_tensors="np", input_data_format="channels_last")
         return self._vector(made)
 
 
@@ -103,17 +98,10 @@ class TransformersAudioEncoder(_Processed):
     reads: ClassVar[tuple[Modality, ...]] = ("audio",)
     _kind = "AutoFeatureExtractor"
 
-    def encode(self, items: Sequence[Any]) -> NDArray[np.float32]:
-        """Embeddings of sounds, shape (len(items), dim)."""
-        sounds = check_sounds(self.name, items)
-        if not sounds:
-            return self.empty(0)
-        return self.finished(np.stack([self._one(sound) for sound in sounds]))
-
-    def _one(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _one(self, item: NDArray[np.float32]) -> NDArray[np.float32]:
         rate = int(self.card.number("rate_hz", self._process.sampling_rate))
         card = self.card.model_copy(update={"preprocessing": {**self.card.preprocessing, "rate_hz": rate}})
-        parts = windows(sound, card)
+        parts = windows(item, card)
         made = [self._process(part, sampling_rate=rate, return_tensors="np") for part in parts]
         return np.asarray(np.mean([self._vector(one) for one in made], axis=0), np.float32)
 
@@ -128,16 +116,10 @@ def torch_network(card: Card, files: dict[str, Path], folder: Path) -> Network:
     need_files(card, files, "config.json")
     check_folder(card.name, folder)
     read_weights(card.name, weights)
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise EncoderError(
-            name=card.name,
-            detail="it runs on PyTorch, which is not installed; pip install 'multimodal-dql[torch]', or add an ONNX "
-            "export of the model",
-            detail_zh="它需要 PyTorch，但未安装；请运行 pip install 'multimodal-dql[torch]'，或添加该模型的 ONNX 导出",
-        ) from error
+    need_torch(card.name)
+    import torch
+    import transformers
+
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
