@@ -25,6 +25,7 @@ from multimodal_dql.training import TrainConfig, train_from_log
 from multimodal_dql.transitions import transitions_of
 
 from .conftest import Call
+from .graphs import SharedGraphs
 from .test_state import encoded
 
 FEATURES = encoded(items=6)
@@ -229,7 +230,9 @@ def test_cql_presses_down_what_the_log_never_did(value_loss: str, least: float, 
     assert gaps[1] < gaps[0] - least
 
 
-def test_interrupted_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_interrupted_it_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Cut(Exception):
         pass
 
@@ -237,6 +240,7 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> No
         if done == 3:
             raise Cut
 
+    SharedGraphs().use(monkeypatch)
     log = random_log(tmp_path / "log.parquet", 800)
     config = replace(SMALL, checkpoint_every=1, cql=0.1)
     train_from_log(FEATURES, config, log, run=tmp_path / "whole")
@@ -269,7 +273,8 @@ def test_from_simulation_to_log_to_agent_to_fresh_sessions(call: Call, tmp_path:
         log,
     )
     assert done.code == 0, done.err
-    done = call("train", stories, *some, "--log", log, "--out", run, "--json")
+    few = ("--iterations", 20)
+    done = call("train", stories, *some, *few, "--log", log, "--out", run, "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert result["log"]["policies"] == ["uniform"]
