@@ -21,7 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Every processor has a test run of its own: threads of one that wait for each other take time from the other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402 - reads the number of threads
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -99,13 +99,22 @@ def run_command(*args: object, cache: Path, seconds: float = 300, **env: str) ->
 
 LONG = (
     "tests/test_resume.py",
+    "tests/test_logged.py",
     "tests/bench/test_simulator.py",
-    "tests/test_faults.py",
-    "tests/commands/test_rank.py",
+    "tests/bench/test_headlines.py",
+    "tests/bench/test_training.py",
     "tests/commands/test_train.py",
+    "tests/test_faults.py",
+    "tests/commands/test_encoders.py",
+    "tests/encoders/test_plugins.py",
+    "tests/bench/test_captions.py",
+    "tests/test_encoding.py",
+    "tests/test_modes.py",
+    "tests/test_training.py",
+    "tests/commands/test_rank.py",
     "tests/test_wheel.py",
 )
-"""Files that take a minute or more: with several processes they come first, so that none of them comes last, alone."""
+"""Files that take half a minute or more come first, so that none of them comes last, alone."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -119,7 +119,7 @@ def test_bins_learn_the_next_click_as_squares_do() -> None:
     off = ("taste", "position", "cascade", "overdispersion", "device", "hour", "fatigue", "wear", "boredom")
     w = world(2, EngagementConfig(content_share=1.0, within_sd=0.5, story_sd=0.0).without(*off), items=6)
     config = TrainConfig(
-        iterations=80, sessions=128, updates=12, batch=64, members=2, folds=2, hidden=16, discount=0.0,
+        iterations=20, sessions=128, updates=12, batch=64, members=2, folds=2, hidden=16, discount=0.0,
         content_noise=0.0, modality_dropout=0.0, value_loss="hl_gauss",
     )  # fmt: skip
     agent, c = train_in_world(w, projection(), config), w.candidates
