@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.allocation import training
 from multimodal_dql.learner import Learner
 
-__all__ = ["SharedGraphs"]
+__all__ = ["SharedAgents", "SharedGraphs"]
 
 
 class _Lent:
@@ -84,3 +86,24 @@ def _same(learner: Learner) -> str:
     for constant in (learner.content, learner.present, learner.table, learner.available, learner.bags):
         said.update(constant.numpy().tobytes())
     return said.hexdigest()
+
+
+class SharedAgents:
+    """`train_allocation` with the compiled code of an earlier call of the same form, as `train_parallel` offers it.
+
+    What it learns is the same to the last bit (tests/learning/test_parallel.py); compiling takes most of a short one.
+    """
+
+    def __init__(self) -> None:
+        self.agents: dict[str, Any] = {}
+
+    def use(self, patch: pytest.MonkeyPatch) -> None:
+        """Until `patch` is undone."""
+        train = training.train_parallel
+
+        def train_shared(env: Any, config: Any, **how: Any) -> Any:
+            form = (replace(config, seed=0, steps=1), type(env), env.num_envs, env.single_observation_space)
+            agent = train(env, config, again=self.agents.get(repr(form)), **how)
+            return self.agents.setdefault(repr(form), agent)
+
+        patch.setattr(training, "train_parallel", train_shared)

@@ -252,7 +252,7 @@ class Sounds:
 
 
 def test_matrices_are_multiplied_on_one_thread():
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     class Threads(Lengths):
         name = "threads"
@@ -262,7 +262,11 @@ def test_matrices_are_multiplied_on_one_thread():
             return np.zeros((len(items), 2), np.float32)
 
     key, encoder = b"k" * 32, Threads()
-    make({"threads": encoder}, Job({key: "x"}, {"threads": frozenset([key])}), ["x"])
+    with threadpool_limits(limits=2, user_api="blas"):
+        encoder.encode([])
+        assert set(encoder.seen) == {2}
+        encoder.seen.clear()
+        make({"threads": encoder}, Job({key: "x"}, {"threads": frozenset([key])}), ["x"])
     assert set(encoder.seen) == {1}
 
 

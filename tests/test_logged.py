@@ -24,7 +24,8 @@ from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.training import TrainConfig, train_from_log
 from multimodal_dql.transitions import transitions_of
 
-from .conftest import run_command
+from .conftest import Call
+from .graphs import SharedGraphs
 from .test_state import encoded
 
 FEATURES = encoded(items=6)
@@ -229,7 +230,9 @@ def test_cql_presses_down_what_the_log_never_did(value_loss: str, least: float, 
     assert gaps[1] < gaps[0] - least
 
 
-def test_interrupted_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_interrupted_it_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Cut(Exception):
         pass
 
@@ -237,6 +240,7 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> No
         if done == 3:
             raise Cut
 
+    SharedGraphs().use(monkeypatch)
     log = random_log(tmp_path / "log.parquet", 800)
     config = replace(SMALL, checkpoint_every=1, cql=0.1)
     train_from_log(FEATURES, config, log, run=tmp_path / "whole")
@@ -251,12 +255,12 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_from_simulation_to_log_to_agent_to_fresh_sessions(cache: Path, tmp_path: Path) -> None:
+def test_from_simulation_to_log_to_agent_to_fresh_sessions(call: Call, tmp_path: Path) -> None:
     """By command alone: uniform choices are logged, an agent learns from the log, and beats them on other sessions."""
     stories, log, run = build_demo(), tmp_path / "log.parquet", tmp_path / "run"
     world = ("--assume", "base_click_rate=.05", "--assume", "content_share=1", "--assume", "within_sd=.5")
     some = ("--encoders", "use-multilingual")
-    done = run_command(
+    done = call(
         "simulate",
         stories,
         *some,
@@ -267,10 +271,10 @@ def test_from_simulation_to_log_to_agent_to_fresh_sessions(cache: Path, tmp_path
         6000,
         "--events",
         log,
-        cache=cache,
     )
     assert done.code == 0, done.err
-    done = run_command("train", stories, *some, "--log", log, "--out", run, "--json", cache=cache)
+    few = ("--iterations", 20)
+    done = call("train", stories, *some, *few, "--log", log, "--out", run, "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
     assert result["log"]["policies"] == ["uniform"]
@@ -279,10 +283,10 @@ def test_from_simulation_to_log_to_agent_to_fresh_sessions(cache: Path, tmp_path
     assert json.loads((run / "config.json").read_text())["facts"]["training"]["cql"] == 0.1
     # The same tastes and variants, other people and other luck.
     fresh = ("--audience-seed", 0, "--seed", 1, "--sessions", 3000, "--policies", "uniform,learned", "--json")
-    done = run_command("simulate", stories, "--agent", run, *world, *fresh, cache=cache)
+    done = call("simulate", stories, "--agent", run, *world, *fresh)
     assert done.code == 0, done.err
     comparison = json.loads(done.out)["comparisons"][0]
     assert comparison["low"] > 0
-    ranked = run_command("rank", stories, "--agent", run, "--json", cache=cache)
+    ranked = call("rank", stories, "--agent", run, "--json")
     assert ranked.code == 0, ranked.err
     assert json.loads(ranked.out)["evidence"].startswith("a log of ")

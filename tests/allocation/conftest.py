@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from multimodal_dql.allocation.policy import AllocationPolicy
 from multimodal_dql.allocation.training import STAGES, AllocationConfig, train_allocation
 from multimodal_dql.simulation.engagement import EngagementModel
+from tests.conftest import made_once
+from tests.graphs import SharedAgents
 
 SMALL = AllocationConfig(environments=256)
 SMALL = replace(SMALL, learning=replace(SMALL.learning, steps=12 * 256 * STAGES, hidden=24, minibatch=512))
@@ -16,6 +20,19 @@ CLICKY = EngagementModel(base_logit_mean=-2.0)
 """Tests with many clicks, in which little learning goes a long way."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _shared() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        SharedAgents().use(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
-def policy() -> AllocationPolicy:
-    return train_allocation(CLICKY, SMALL, seed=3)
+def policy(_shared: None, tmp_path_factory: pytest.TempPathFactory) -> AllocationPolicy:
+    with made_once(tmp_path_factory, "allocation") as (folder, new):
+        kept = folder / "policy.pickle"
+        if new:
+            kept.write_bytes(pickle.dumps(train_allocation(CLICKY, SMALL, seed=3)))
+    made = pickle.loads(kept.read_bytes())
+    assert isinstance(made, AllocationPolicy)
+    return made

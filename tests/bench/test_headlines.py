@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,15 @@ from multimodal_dql.datasets.ab_tests import component_folds
 from multimodal_dql.prior.blocks import BlockSettings
 from multimodal_dql.prior.metrics import pair_correct, pairs_of
 from multimodal_dql.prior.split import LeakError
+from tests.graphs import SharedAgents
 from tests.prior.planted import make_tests
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _shared() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        SharedAgents().use(patch)
+        yield
 
 
 def worded(tests: int, words: list[tuple[str, float]], seed: int):

@@ -218,23 +218,25 @@ def test_in_chinese_every_line_is_chinese(
 
 
 @pytest.mark.slow
-def test_a_saved_model_in_a_folder_of_cards_is_ranked_with(stories: Path, tmp_path: Path) -> None:
+def test_a_saved_model_in_a_folder_of_cards_is_ranked_with(
+    call: Call, own: Path, stories: Path, cache: Path, tmp_path: Path
+) -> None:
     tiny.saved_model(tmp_path / "counts")
-    env = {"MULTIMODAL_DQL_CARDS": str(tmp_path / "user-cards")}
 
     def run(*args: object) -> str:
-        done = run_command(*args, cache=tmp_path / "cache", **env)
+        done = call(*args)
         assert done.code == 0, done.err
         return done.out
 
     cards = tmp_path / "project"
     run("encoders", "add", tmp_path / "counts", "--out", cards)
-    assert not (tmp_path / "user-cards").exists()
+    assert not own.exists()
     encoded = json.loads(run("encode", stories, "--encoders", f"{cards},librosa-descriptors", "--json"))
     assert [e["name"] for e in encoded["encoders"]] == ["counts", "librosa-descriptors"]
     few = ("--iterations", 1, "--sessions", 100)
     run("train", stories, "--out", tmp_path / "run", "--encoders", f"{cards}/counts", *few)
-    refused = run_command("rank", stories, "--agent", tmp_path / "run", cache=tmp_path / "cache", **env)
+    # A process of its own has not heard of the folder.
+    refused = run_command("rank", stories, "--agent", tmp_path / "run", cache=cache)
     assert_refused(refused, "no encoder called 'counts'")
     ranking = run("rank", stories, "--agent", tmp_path / "run", "--encoders", str(cards), "--json")
     assert "counts" in ranking

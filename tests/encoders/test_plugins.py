@@ -262,6 +262,19 @@ def test_the_readme_shows_the_same_class():
         assert re.sub(r"  #.*", "", block) in re.sub(r"  #.*", "", code), readme
 
 
+IN_TURN = """
+import json, sys
+from multimodal_dql.__main__ import main
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["multimodal-dql", *command]
+    try:
+        main()
+    except SystemExit as left:
+        if left.code:
+            raise
+"""
+
+
 @pytest.mark.slow
 def test_the_documented_package_is_built_installed_and_used(stories, tmp_path, cache):
     """In a new environment on top of this one: its own packages, then the checkout, then what is installed here."""
@@ -299,23 +312,30 @@ def test_the_documented_package_is_built_installed_and_used(stories, tmp_path, c
     ]
     subprocess.run(install, check=True, capture_output=True)
 
-    def said(*args):
-        command = [python, "-m", "multimodal_dql", *map(str, args), "--json"]
-        here = {**os.environ, "MULTIMODAL_DQL_CACHE": str(cache)}
-        done = subprocess.run(
-            command, check=False, cwd=tmp_path, env=here, capture_output=True, encoding="utf-8"
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    listed = said("encoders", "list")
+    few = ("--iterations", 1, "--sessions", 100)
+    commands = [
+        ("encoders", "list"),
+        ("encoders", "check", "brightness"),
+        ("encode", stories, "--encoders", "brightness"),
+        ("train", stories, "--encoders", "brightness,librosa-descriptors", "--out", tmp_path / "run", *few),
+        ("rank", stories, "--agent", tmp_path / "run"),
+    ]
+    here = {**os.environ, "MULTIMODAL_DQL_CACHE": str(cache)}
+    lines = json.dumps([[*map(str, command), "--json"] for command in commands])
+    done = subprocess.run(
+        [python, "-c", IN_TURN, lines],
+        check=False,
+        cwd=tmp_path,
+        env=here,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    listed, checked, encoded, _, ranked = map(json.loads, done.stdout.splitlines())
     assert {"name": "brightness", "modality": "image", "dim": 2, "state": "installed"} in listed["encoders"]
     assert listed["problems"] == []
-    assert len(said("encoders", "check", "brightness")["passed"]) == len(list(checks.iter_checks()))
-    assert said("encode", stories, "--encoders", "brightness")["encoded"] == 3
-    few = ("--iterations", 1, "--sessions", 100)
-    said("train", stories, "--encoders", "brightness,librosa-descriptors", "--out", tmp_path / "run", *few)
-    ranked = said("rank", stories, "--agent", tmp_path / "run")
+    assert len(checked["passed"]) == len(list(checks.iter_checks()))
+    assert encoded["encoded"] == 3
     assert "brightness" in ranked["agent"]["encoders"]
     assert {item["item_id"] for item in ranked["items"]} == {"彗星", "noodles", "القطار", "tea"}
     outside = run_command("encoders", "show", "brightness", cache=cache)
