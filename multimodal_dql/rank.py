@@ -27,7 +27,9 @@ PREFERRING = (
     "what past A/B tests preferred, and a simulated audience that prefers the same: clicks were drawn from an "
     "engagement model, not from your readers. Treat the order as a hypothesis for a live test"
 )
-PREFERRING_ZH = "过去 A/B 测试的偏好，与偏好相同的模拟受众：点击由模型产生，并非真实读者。请把排序当作线上测试的假设"
+PREFERRING_ZH = (
+    "过去 A/B 测试的偏好，与偏好相同的模拟受众：点击由模型产生，并非真实读者。请把排序当作线上测试的假设"
+)
 OWN_COUNTS = "the impressions and clicks in your catalogue, where there are any; for the rest "
 OWN_COUNTS_ZH = "目录中已有的展示和点击记录；其余部分依据"
 LOGGED = (
