@@ -61,7 +61,8 @@ class PosteriorConfig:
         base_rate: prior mean of a click, where the intercept of the logistic link starts.
         precision: of each block at the start, for rows of content and context of about unit length; ``own`` is that of
             the own effects.
-        pseudo_weights: k, how firmly the initial precisions are held.
+        pseudo_weights: k, how firmly the initial precisions are held. A block that explains nothing ends at
+            ``tau_0 (gamma + k) / k`` at the most: with k = 1 useless products still cost clicks.
         batch: rows between two incremental updates.
         first_batch: the same at the start; batches grow with an eighth of the rows.
         growth: a refit follows when the rows have grown by this factor.
@@ -75,7 +76,7 @@ class PosteriorConfig:
     precision: Mapping[str, float] = field(
         default_factory=lambda: {"context": 1.0, "content": 1.0, "products": 1.2, "hidden": 30.0, "own": 30.0}
     )
-    pseudo_weights: float = 1.0
+    pseudo_weights: float = 0.1
     batch: int = 32
     first_batch: int = 8
     growth: float = 1.3

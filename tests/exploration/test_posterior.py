@@ -99,7 +99,7 @@ def test_the_evidence_step_by_hand() -> None:
 
     Precision of (intercept, content, own): [[1.1, 1, 1], [1, 2, 1], [1, 1, 21]]; own effects held at 20.
     """
-    config = PosteriorConfig(link="identity", precision={"content": 1.0, "own": 20.0})
+    config = PosteriorConfig(link="identity", precision={"content": 1.0, "own": 20.0}, pseudo_weights=1.0)
     blocks = {"bias": slice(0, 1), "content": slice(1, 2)}
     found = filled([[1.0, 1.0]], [0], [3.0], blocks, config)
     found.refit()
