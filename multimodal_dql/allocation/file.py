@@ -42,6 +42,8 @@ class _File(BaseModel):
 
 def write_allocation(policy: AllocationPolicy, folder: Path, facts: dict[str, Any]) -> tuple[Path, Path]:
     """Write both files to `folder`, each atomically; their paths. Raises OutputError."""
+    if not isinstance(policy.network, AllocationNetwork):
+        raise TypeError("a formula has no weights to write")
     file = _File(base_rate=policy.base_rate, blank_sd=policy.blank_sd, facts=facts)
     return write_pair(KIND, folder, file.model_dump(), policy.network.tensors())
 

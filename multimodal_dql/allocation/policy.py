@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.allocation.network import AllocationNetwork
 from multimodal_dql.policies.base import Policy, available_counts, check_option, split_best
 from multimodal_dql.simulation.scenarios.allocation_features import ARM_FEATURES, TEST_FEATURES, describe
 from multimodal_dql.simulation.scenarios.arm_features import Evidence
 from multimodal_dql.state import Counts, State
 
-__all__ = ["AllocationPolicy", "evidence_of"]
+__all__ = ["AllocationPolicy", "OptimisticIndex", "Scores", "evidence_of"]
 
 Float = NDArray[np.float64]
+
+
+class Scores(Protocol):
+    """What ranks the arms: a learned network, or a formula."""
+
+    def advantages(
+        self, arms: NDArray[np.float32], tests: NDArray[np.float32], available: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """See `multimodal_dql.allocation.network.AllocationNetwork.advantages`."""
+        ...
+
+
+class OptimisticIndex:
+    """The upper bound `allocation_features.optimistic`, one of the features of the network, as a rule of its own."""
+
+    def advantages(
+        self, arms: NDArray[np.float32], tests: NDArray[np.float32], available: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """See `Scores`."""
+        return np.asarray(arms[:, :, ARM_FEATURES.index("optimistic_gap")])
 
 
 @dataclass
@@ -23,13 +43,13 @@ class AllocationPolicy(Policy):
     """The arm of highest advantage; equal ones share the traffic evenly.
 
     Attributes:
-        network: learned.
+        network: what ranks the arms, learned.
         base_rate: click rate of the average test that it learned from.
         blank_sd: standard deviation of an arm's logit effect when no content prior says anything about it.
         open_horizon: impressions taken as what is left of an experiment without a planned end.
     """
 
-    network: AllocationNetwork
+    network: Scores
     base_rate: float
     blank_sd: float
     open_horizon: float = 16_000.0

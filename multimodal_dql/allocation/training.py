@@ -29,10 +29,11 @@ class AllocationConfig:
     """Settings of the training.
 
     Attributes:
-        within_sd: spread of the arms of a test, uniform between the two. Wider than a fit says, because the rates seen
-            in a finished test, which are what many replays take for true, scatter more than the true ones.
+        within_sd: spread of the true rates of a test's arms, uniform between the two: around what fits say.
         predicted_sd: standard deviation of what a content prior predicts, uniform between the two.
         unpredicted: share of tests without a prior.
+        finished: share of tests whose rates are those that a finished test would show, which scatter more than the true
+            ones; replays of past tests take them for true.
         impressions_per_arm: of the horizon, log-uniform between the two.
         environments: tests side by side.
         most_arms: tests of the model with more are not drawn.
@@ -40,9 +41,10 @@ class AllocationConfig:
         learning: of the network; one round is an episode of every environment.
     """
 
-    within_sd: tuple[float, float] = (0.2, 0.4)
+    within_sd: tuple[float, float] = (0.2, 0.32)
     predicted_sd: tuple[float, float] = (0.06, 0.16)
     unpredicted: float = 0.25
+    finished: float = 0.5
     impressions_per_arm: tuple[float, float] = (45.0, 1100.0)
     environments: int = 2048
     most_arms: int = 8
@@ -83,6 +85,8 @@ def environment_of(model: EngagementModel, config: AllocationConfig) -> Headline
             within_sd=config.within_sd,
             predicted_sd=config.predicted_sd,
             unpredicted=config.unpredicted,
+            finished=config.finished,
+            record_overdispersion=model.overdispersion,
             reward="relative",
         ),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from multimodal_dql.allocation.policy import AllocationPolicy, OptimisticIndex
 from multimodal_dql.allocation.training import ROUNDS, AllocationConfig
 from multimodal_dql.bench.allocation import (
     TAUS,
@@ -29,6 +30,7 @@ from multimodal_dql.bench.allocation import (
 )
 from multimodal_dql.bench.headline_parts import Case, Kept, Learning
 from multimodal_dql.bench.headline_words import FOLDS, leak_demonstration
+from multimodal_dql.bench.two_arms import two_arm_table
 from multimodal_dql.datasets.ab_tests import ABTests, read_ab_tests
 from multimodal_dql.encoders.registry import encoder_info
 from multimodal_dql.policies.registry import make_policy
@@ -46,6 +48,7 @@ from multimodal_dql.prior import (
 )
 from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.engagement_noise import overdispersion
+from multimodal_dql.simulation.scenarios.allocation_features import scattered_worth
 
 __all__ = ["ENCODERS", "REFERENCE", "bench_headlines", "ceiling", "sampled"]
 
@@ -56,6 +59,7 @@ REFERENCE = {
 }
 """Published or usual figures of other protocols; not comparable row by row."""
 
+TWO_ARM_TESTS = 8000
 QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS = 300, 2, 8
 ABLATION_TAUS = (50, 200, 400, 1000)
 
@@ -187,7 +191,21 @@ def _allocation(
         )
     say("parts")
     out["ablation"] = _ablation(case, seeds[: max(len(seeds) // 4, 1)], taus, widths)
+    say("the best rule for two arms")
+    learned = case.learned[0]
+    out["two_arms"] = two_arm_table(
+        {"lola": make_policy(f"lola:z={widths['lola']}"), "index": _index(learned), "dqn": learned},
+        rate=learned.base_rate,
+        weight=scattered_worth(float(np.median(case.sd)), learned.base_rate),
+        taus=taus,
+        tests=TWO_ARM_TESTS,
+    )
     return out
+
+
+def _index(learned: AllocationPolicy) -> AllocationPolicy:
+    """The formula among the features of a learned policy, as a rule."""
+    return replace(learned, network=OptimisticIndex())
 
 
 def _ablation(
@@ -202,6 +220,9 @@ def _ablation(
             "everything": by_fold(truth, case.learned, tau, seeds),
             "no_content_prior": by_fold(truth, case.learned, tau, seeds, prior=False),
             "no_learned_allocation": lola,
+            "index_instead": by_fold(
+                truth, {part: _index(policy) for part, policy in case.learned.items()}, tau, seeds
+            ),
             "neither": replay(lambda: make_policy("eb-ucb"), truth, tau, seeds, prior=False),
         }
         for name, (mean, sd) in case.single.items():

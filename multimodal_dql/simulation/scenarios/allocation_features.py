@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from multimodal_dql.simulation.compiled import compiled
 from multimodal_dql.simulation.scenarios.arm_features import Evidence
 
-__all__ = ["ARM_FEATURES", "LIMIT", "TEST_FEATURES", "describe"]
+__all__ = ["ARM_FEATURES", "LIMIT", "TEST_FEATURES", "describe", "optimistic", "scattered_worth"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,6 +39,9 @@ ARM_FEATURES = (
     "posterior_mean",
     "index_closeness",
     "shown",
+    "scattered_gap",
+    "optimistic_gap",
+    "optimistic_closeness",
 )
 """Of an arm. Prior: mean and sd of its logit effect as a content model predicts it. Clicks: ``log(1 + x)`` and
 ``log(1 + clicks)``. Posterior (Gamma-Poisson, prior ``exp(mean)`` worth ``1 / sd^2`` clicks): logarithm of its mean
@@ -46,7 +49,9 @@ relative rate, and sd of that; `gap` to the best arm's, `loose_gap` with a quart
 the best other arm in standard deviations. `raw_rate`: ``log((clicks + .5) / (x + .5))``. `traffic`: share of the
 impressions times K, minus 1. `index_gap`, `index_closeness`: of the two-UCB index of LOLA
 (`policies.bandits.two_ucb_index`, z .08, 1,000 pseudo-impressions at ``m exp(mean)``) in units of m, to the best
-arm's; as it is, and as ``exp(10 gap)``."""
+arm's; as it is, and as ``exp(10 gap)``. `scattered_gap`: as `gap`, where rates scatter as those of finished tests
+do (`scattered_worth`). `optimistic_gap`, `optimistic_closeness`: of the upper bound `optimistic` on the same posterior,
+again to the best arm's."""
 
 TEST_FEATURES = (
     "base_rate",
@@ -67,6 +72,11 @@ LIMIT = 10.0
 PSEUDO_CLICKS = 2.0
 WIDTH, AUXILIARY = 0.08, 1000.0
 """z and pseudo-impressions of the index."""
+SCATTER = 1.8 / 3200.0
+"""Over m: variance of the logarithm of a click rate that a finished test shows, which is by so much wider than the true
+ones [overdispersion and median impressions of an arm, Upworthy Research Archive]."""
+OPTIMISM = 5.0
+"""Width of the upper bound, in standard deviations at the start."""
 NEW = 1e3
 """Index of an arm that was never shown, in units of m."""
 
@@ -81,6 +91,18 @@ def _index(n: float, s: float, t: float, m: float, predicted: float) -> float:
     free = s / n + WIDTH * math.sqrt(log / n)
     pulled = (s + AUXILIARY * m * predicted) / with_prior + WIDTH * math.sqrt(log / with_prior)
     return min(free, pulled) / m
+
+
+@compiled
+def scattered_worth(prior_sd: float, m: float) -> float:
+    """Clicks at rate m that a prior of this standard deviation is worth where rates scatter by `SCATTER` / m more."""
+    return 1.0 / (max(prior_sd, 1e-3) ** 2 + SCATTER / m)
+
+
+@compiled
+def optimistic(mean: float, weight: float, left: float) -> float:
+    """``mean + c sqrt(left) sd`` of a Gamma posterior of `weight` clicks: `bandits.empirical_bayes_index` over m."""
+    return mean + OPTIMISM * math.sqrt(max(left, 0.0) * mean / weight)
 
 
 @compiled
@@ -102,8 +124,8 @@ def describe(
         arms: filled here; 0 where there is no arm.
         tests: filled here.
     """
-    # Per arm: x, log relative rate, the same under a loose prior, its sd, index; then what the best has of each.
-    belief = np.zeros((5, e.live.shape[1]))
+    # Per arm: x, log relative rate, the same under a loose prior, its sd, index; two of the scattered posterior.
+    belief = np.zeros((7, e.live.shape[1]))
     for i in range(len(e.live)):
         shown, clicks, expected, count = 0.0, 0.0, 0.0, 0
         for k in range(e.live.shape[1]):
@@ -113,12 +135,12 @@ def describe(
                 clicks += e.clicks[i, k]
                 expected += e.impressions[i, k] * math.exp(e.prior_mean[i, k])
         m = (clicks + PSEUDO_CLICKS) / (expected + PSEUDO_CLICKS / base_rate)
-        chi = _believe(e, i, float(elapsed[i]), m, belief)
+        left = 1.0 - elapsed[i] / horizon[i]
+        chi = _believe(e, i, float(elapsed[i]), left, m, belief)
         for k in range(e.live.shape[1]):
             if e.live[i, k]:
                 share = e.impressions[i, k] / max(shown, 1.0) * count
                 _tell(e, i, k, share, belief, arms[i, k])
-        left = 1.0 - elapsed[i] / horizon[i]
         each = horizon[i] * m / count
         told = tests[i]
         told[0], told[1] = math.log(m / base_rate), 2.0 * left - 1.0
@@ -130,8 +152,8 @@ def describe(
 
 
 @compiled
-def _believe(e: Evidence, i: int, elapsed: float, m: float, belief: Array) -> float:
-    """Fill `belief` (5, K) for test i; the chi-square of its clicks around what the prior predicts."""
+def _believe(e: Evidence, i: int, elapsed: float, left: float, m: float, belief: Array) -> float:
+    """Fill `belief` (7, K) for test i; the chi-square of its clicks around what the prior predicts."""
     chi = 0.0
     for k in range(e.live.shape[1]):
         if e.live[i, k]:
@@ -142,6 +164,10 @@ def _believe(e: Evidence, i: int, elapsed: float, m: float, belief: Array) -> fl
             belief[1, k] = math.log((ratio * worth + s) / (worth + x))
             belief[2, k] = math.log((0.25 * ratio * worth + s) / (0.25 * worth + x))
             belief[3, k] = 1.0 / math.sqrt(worth + x)
+            scattered = scattered_worth(e.prior_sd[i, k], m)
+            relative = (ratio * scattered + s) / (scattered + x)
+            belief[5, k] = math.log(relative)
+            belief[6, k] = optimistic(relative, scattered + x, left)
             belief[4, k] = _index(float(e.impressions[i, k]), s, elapsed, m, ratio)
             chi += (s - x * ratio) ** 2 / (x * ratio + 1.0)
     return chi
@@ -150,11 +176,12 @@ def _believe(e: Evidence, i: int, elapsed: float, m: float, belief: Array) -> fl
 @compiled
 def _tell(e: Evidence, i: int, k: int, share: float, belief: Array, row: Floats) -> None:
     """Fill the features of arm k of test i from the beliefs about all arms."""
-    best, loose, index = -1e9, -1e9, -1e9
+    best, loose, index, wide, bound = -1e9, -1e9, -1e9, -1e9, -1e9
     other, other_sd = -1e9, 1.0
     for j in range(e.live.shape[1]):
         if e.live[i, j]:
             best, loose, index = max(best, belief[1, j]), max(loose, belief[2, j]), max(index, belief[4, j])
+            wide, bound = max(wide, belief[5, j]), max(bound, belief[6, j])
             if j != k and belief[1, j] > other:
                 other, other_sd = belief[1, j], belief[3, j]
     x, mean, sd = belief[0, k], belief[1, k], belief[3, k]
@@ -170,5 +197,8 @@ def _tell(e: Evidence, i: int, k: int, share: float, belief: Array, row: Floats)
     row[11] = 5.0 * mean
     row[12] = math.exp(10.0 * (belief[4, k] - index))
     row[13] = 1.0 if e.impressions[i, k] > 0 else 0.0
-    for f in range(14):
+    row[14] = 5.0 * (belief[5, k] - wide)
+    row[15] = max(2.0 * (belief[6, k] - bound), -5.0)
+    row[16] = math.exp(10.0 * (belief[6, k] - bound))
+    for f in range(len(ARM_FEATURES)):
         row[f] = _clip(row[f])

@@ -22,12 +22,14 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-OF_TEST, OF_ARM, OF_STAGE, OF_SPREAD = 0, 1, 2, 3
+OF_TEST, OF_ARM, OF_STAGE, OF_SPREAD, OF_RECORD = 0, 1, 2, 3, 4
 """Streams of random numbers of an episode."""
 REWARDS = ("clicks", "advantage", "relative")
 CLICKS, ADVANTAGE = 0, 1
 LEAST_UNPREDICTED = 0.3
 """Of the spread of a test: what no prior predicts has at least this share of it."""
+MOST_LOG_IMPRESSIONS = 16.0
+"""Of an arm of a finished test: nine million."""
 
 
 class Rules(NamedTuple):
@@ -50,6 +52,13 @@ class Rules(NamedTuple):
     unpredicted: float
     nominal_sd: float
     reward: int
+    finished: float
+    record_phi: float
+    traffic_mean: float
+    traffic_test_sd: float
+    traffic_arm_sd: float
+    traffic_base_slope: float
+    traffic_arms_slope: float
 
 
 class Tests(NamedTuple):
@@ -99,9 +108,31 @@ def draw(r: Rules, t: Tests, envs: Ints, episodes: Ints, key: int) -> None:
             # A prior tells how the arms of a test differ, not how good the test is.
             t.evidence.prior_mean[i, k] -= mean
             t.evidence.prior_sd[i, k] = told
+        if uniforms(key, episodes[i], OF_RECORD, 0)[2] < r.finished:
+            _finish(r, t, i, base, arms, episodes[i], key)
         t.evidence.impressions[i, :] = 0
         t.evidence.clicks[i, :] = 0
         t.elapsed[i], t.step[i] = 0, 0
+
+
+@compiled
+def _finish(r: Rules, t: Tests, i: int, base: float, arms: int, episode: int, key: int) -> None:
+    """Put the click rates that a finished test would show in the place of the true ones, unless it saw no click.
+
+    Impressions as `EngagementModel` has them, clicks with its overdispersion.
+    """
+    u, v, _, _ = uniforms(key, episode, OF_RECORD, 0)
+    centre = r.traffic_mean + r.traffic_base_slope * (base - r.base_mean)
+    centre += r.traffic_arms_slope * math.log(arms / 4.0) + r.traffic_test_sd * normals(u, v)[0]
+    seen, total = np.zeros(arms), 0.0
+    for k in range(arms):
+        u, v, w, _ = uniforms(key, episode, OF_RECORD, 1 + k)
+        n = max(round(math.exp(min(centre + r.traffic_arm_sd * normals(u, v)[0], MOST_LOG_IMPRESSIONS))), 1)
+        seen[k] = click_count(w, n, t.rates[i, k], r.record_phi) / n
+        total += seen[k]
+    if total > 0.0:
+        for k in range(arms):
+            t.rates[i, k] = seen[k]
 
 
 @compiled

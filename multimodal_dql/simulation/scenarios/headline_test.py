@@ -65,6 +65,10 @@ class HeadlineTestConfig:
         predicted_sd: standard deviation of what the content prior predicts of the arms of a test, uniform between the
             two; ``prior_correlation`` times the spread when None.
         unpredicted: share of tests without a content prior.
+        finished: share of tests whose arms have for their rates what a finished test would have shown of them: clicks
+            over impressions, both drawn from `model`. Replays of real tests take these for true. They scatter more
+            than true rates, and the more so the fewer clicks there are.
+        record_overdispersion: of the clicks of `finished` tests; that of `model` when None.
         reward: ``clicks`` of the stage, or ``advantage``: impressions times the difference between the true rate of the
             arm and the mean true rate of the test, in expected clicks; or ``relative``: that over the mean rate and the
             horizon, so that an episode's return is the relative gain over an even split. The latter two have no luck
@@ -81,6 +85,8 @@ class HeadlineTestConfig:
     within_sd: tuple[float, float] | None = None
     predicted_sd: tuple[float, float] | None = None
     unpredicted: float = 0.0
+    finished: float = 0.0
+    record_overdispersion: float | None = None
     reward: str = "clicks"
 
     def __post_init__(self) -> None:
@@ -96,9 +102,9 @@ class HeadlineTestConfig:
             "标题测试需要至少 2 个变体、至少 1 个阶段，以及不小于 1 的 impressions_per_arm（下限, 上限）",
         )
         require(
-            0.0 <= self.prior_correlation <= 1.0 and 0.0 <= self.unpredicted <= 1.0,
-            "prior_correlation and unpredicted lie between 0 and 1",
-            "prior_correlation 与 unpredicted 应在 0 与 1 之间",
+            all(0.0 <= x <= 1.0 for x in (self.prior_correlation, self.unpredicted, self.finished)),
+            "prior_correlation, unpredicted and finished lie between 0 and 1",
+            "prior_correlation、unpredicted 与 finished 应在 0 与 1 之间",
         )
         ranges = [(0.0, 0.0) if r is None else r for r in (self.within_sd, self.predicted_sd)]
         require(
@@ -117,6 +123,7 @@ def _rules(c: HeadlineTestConfig) -> kernel.Rules:
     shares = np.array(c.model.arm_shares[: c.most_arms - 1], dtype=np.float64)
     within = c.within_sd or (c.model.within_logit_sd, c.model.within_logit_sd)
     predicted = c.predicted_sd or (0.0, 0.0)
+    phi, traffic = c.record_overdispersion, c.model.traffic
     return kernel.Rules(
         base_mean=float(c.model.base_logit_mean),
         base_sd=float(c.model.base_logit_sd),
@@ -135,6 +142,13 @@ def _rules(c: HeadlineTestConfig) -> kernel.Rules:
         unpredicted=float(c.unpredicted),
         nominal_sd=float(c.model.within_logit_sd),
         reward=kernel.REWARDS.index(c.reward),
+        finished=float(c.finished),
+        record_phi=float(c.model.overdispersion if phi is None else phi),
+        traffic_mean=float(traffic.mean),
+        traffic_test_sd=float(traffic.test_sd),
+        traffic_arm_sd=float(traffic.arm_sd),
+        traffic_base_slope=float(traffic.base_slope),
+        traffic_arms_slope=float(traffic.arms_slope),
     )
 
 
