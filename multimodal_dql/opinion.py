@@ -75,6 +75,7 @@ class Decisions:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.dropped = 0
         self.number: dict[bytes, int] = {}
         self.content: list[Float] = []
         self.present: list[Float] = []
@@ -124,7 +125,17 @@ class Decisions:
             "action": np.array(self.action, np.int32),
         }
 
+    def folds(self, count: int, seed: int) -> NDArray[np.int64]:
+        """The fold of each row, (n,), one of `count`: drawn by its number among all rows that ever came.
+
+        A row keeps its fold for as long as it is kept; dealt anew, it would be judged by members that learned from it.
+        """
+        rng = np.random.Generator(np.random.Philox(key=[seed, 24]))
+        drawn = rng.random(self.dropped + len(self.sets)) * count
+        return np.asarray(drawn[self.dropped :].astype(np.int64))
+
     def _drop(self, count: int) -> None:
+        self.dropped += count
         for rows in (self.sets, self.context, self.record, self.action):
             del rows[:count]
         used = np.unique(np.concatenate(self.sets))
@@ -178,11 +189,7 @@ class Opinion:
             self._start(table)
         table["content"] = self._content(table["content"], table["present"])
         table["context"] = self._context(table["context"])
-        # Folds by a rule of the row's number among the rows now kept, so that no run of the log falls into one fold.
-        fold = (
-            np.random.Generator(np.random.Philox(key=[self.config.seed, 24])).permutation(n)
-            % self.config.folds
-        )
+        fold = rows.folds(self.config.folds, self.config.seed)
         out = fold[None] == (np.arange(self.config.members) % self.config.folds)[:, None]
         base = np.log(self.config.base_rate / (1 - self.config.base_rate))
         data = {

@@ -56,6 +56,21 @@ def test_store_agrees_with_a_plain_list(capacity: int, sets: list[list[int]]) ->
     assert len(referred) <= len(rows.content) == len(rows.number) <= 10
 
 
+@given(capacity=st.integers(4, 20), first=st.integers(1, 40), more=st.integers(0, 40))
+@settings(max_examples=40, deadline=None)
+def test_a_row_keeps_its_fold(capacity: int, first: int, more: int) -> None:
+    rng = np.random.Generator(np.random.Philox(key=[2, 0]))
+    rows = filled(rng, first, candidates=6, k=2, capacity=capacity)
+    before = dict(enumerate(rows.folds(3, 7).tolist(), rows.dropped))
+    for _ in range(more):
+        blank = np.zeros((2, 3), np.float32)
+        rows.append([b"a", b"b"], blank, np.ones((2, 1), np.float32), blank, np.zeros(2, np.float32), 0)
+    after = dict(enumerate(rows.folds(3, 7).tolist(), rows.dropped))
+    assert len(after) == len(rows)
+    assert set(after.values()) <= {0, 1, 2}
+    assert all(after[i] == fold for i, fold in before.items() if i in after)
+
+
 def test_untrained_opinion_says_nothing() -> None:
     opinion = Opinion((3,), 2, SMALL)
     ones = np.ones((4, 1), np.float32)
@@ -72,7 +87,8 @@ def test_a_score_does_not_know_the_click_of_its_own_row() -> None:
     """
     rng = np.random.Generator(np.random.Philox(key=[1, 0]))
     rows = filled(rng, 600)
-    click = (rng.random(600) < 0.5).astype(np.float64)
+    click = (rng.random(900) < 0.5).astype(np.float64)
+    later, click = click, click[:600]
     config = OpinionConfig(
         hidden=24, first=10, updates=600, batch=64, weight_decay=0.0, content_noise=0.0, base_rate=0.5
     )
@@ -90,6 +106,16 @@ def test_a_score_does_not_know_the_click_of_its_own_row() -> None:
         for i in range(600)
     ]
     assert np.corrcoef(seen, click)[0, 1] > 0.3
+    # Consulted again with more rows, members still judge only what they never learned from, now or before.
+    for i in range(300):
+        content = table["content"][table["sets"][i]]
+        blank = np.zeros((4, 3), np.float32)
+        context = rng.standard_normal(2).astype(np.float32)
+        rows.append(
+            [b"%d %d" % (i, k) for k in range(4)], content, np.ones((4, 1), np.float32), blank, context, 0
+        )
+    again = opinion.learn(rows, later, np.zeros(900))
+    assert abs(np.corrcoef(again[:600], click)[0, 1]) < 0.13
 
 
 @pytest.mark.slow
