@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from multimodal_dql.allocation.policy import AllocationPolicy, evidence_of
+from multimodal_dql.allocation.policy import AllocationPolicy, OptimisticIndex, evidence_of
 from multimodal_dql.allocation.training import environment_of, train_allocation
 from multimodal_dql.bench.sequential import returns
 from multimodal_dql.errors import UsageError
@@ -91,6 +91,12 @@ def test_a_prior_decides_where_nothing_was_seen(policy: AllocationPolicy) -> Non
     """Nothing to lose by trying the arm of which the past expects most: 30 % more than its sibling."""
     p = policy.probabilities(state([[0, 0]], [[0, 0]], horizon=20.0, prior_rate=np.array([[0.10, 0.13]])))
     np.testing.assert_array_equal(p, [[0, 1]])
+
+
+def test_the_formula_among_its_features_by_hand(policy: AllocationPolicy) -> None:
+    """Equal predictions, 3 clicks of 300 against 3 of 200: fewer impressions mean a higher mean and a wider bound."""
+    rule = replace(policy, network=OptimisticIndex())
+    np.testing.assert_array_equal(rule.probabilities(state([[300, 200]], [[3, 3]])), [[0, 1]])
 
 
 def test_evidence_by_hand() -> None:
