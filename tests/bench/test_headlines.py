@@ -117,13 +117,16 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
             low, high = found["intervals"][name][tau]["oracle_gap_share"]["lola"]
             assert low <= row["oracle_gap_share"]["lola"] <= high
     assert set(found["ablation"]["400"]) == {
-        *("everything", "no_content_prior", "no_learned_allocation", "neither"),
+        *("everything", "no_content_prior", "no_learned_allocation", "index_instead", "neither"),
         *("ridge_use", "ridge_minilm", "lola_ridge_use", "lola_ridge_minilm"),
     }
     assert found["protocol"]["reused"] == []
     again = bench_headlines(path, **asked)
     assert set(again["protocol"]["reused"]) >= {"allocation-0", "allocation-1", "predictions-prior-1"}
-    for name in ("allocation", "shrunk", "pairs_all", "baselines", "ablation"):
+    best = found["two_arms"]["400"]
+    assert set(best) == {"optimum", "greedy", "lola", "index", "dqn"}
+    assert all(share < best["optimum"] + 0.02 for share in best.values())
+    for name in ("allocation", "shrunk", "pairs_all", "baselines", "ablation", "two_arms"):
         assert again[name] == found[name]
 
 
