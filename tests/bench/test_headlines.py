@@ -125,7 +125,7 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
     assert set(again["protocol"]["reused"]) >= {"allocation-0", "allocation-1", "predictions-prior-1"}
     best = found["two_arms"]["400"]
     assert set(best) == {"optimum", "greedy", "lola", "index", "dqn"}
-    assert all(share < best["optimum"] + 0.02 for share in best.values())
+    assert all(share < best["optimum"] + 0.05 for share in best.values())
     for name in ("allocation", "shrunk", "pairs_all", "baselines", "ablation", "two_arms"):
         assert again[name] == found[name]
 
