@@ -155,14 +155,19 @@ class _Run:
 
     def look_up(self, active: Active) -> None:
         """Finds what the store of an encoder holds of the distinct contents, and counts what it lacks."""
-        wanted = {
-            key
-            for key, variant in zip(self._keys(active.info.modality), self.catalogue.variants, strict=True)
-            if key is not None and active.covers(variant)
-        }
+        wanted = self._wanted(active)
         found = active.store.read(wanted)
         self.found[active.info.name], self.missing[active.info.name] = found, len(wanted) - len(found)
         self.cached += len(found)
+
+    def _wanted(self, active: Active) -> set[bytes]:
+        """Keys of the contents that the encoder covers."""
+        keys = self._keys(active.info.modality)
+        return {
+            key
+            for key, variant in zip(keys, self.catalogue.variants, strict=True)
+            if key is not None and active.covers(variant)
+        }
 
     def encode(self, modality: Modality) -> None:
         """Makes what is missing in one modality; each file is decoded once for all of its encoders."""
@@ -190,6 +195,16 @@ class _Run:
                 lost=lambda variant, error: self._lose(variant, modality, error),
                 stored=stored,
             )
+            for active in self.active:
+                if active.info.modality == modality:
+                    self._take_over(active)
+
+    def _take_over(self, active: Active) -> None:
+        """Reads what another process stored between `look_up` and now: `encode_rows` does not make it again."""
+        found = self.found[active.info.name]
+        more = active.store.read(self._wanted(active) - found.keys())
+        found.update(more)
+        self.cached += len(more)
 
     def result(self, seconds: float) -> Features:
         """The arrays over the variants that are left."""

@@ -118,6 +118,12 @@ LONG = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not os.environ.get("MULTIMODAL_DQL_DATA"):
+        for item in items:
+            if "realdata" in item.keywords:
+                item.add_marker(
+                    pytest.mark.skip(reason="MULTIMODAL_DQL_DATA does not name the folder of real data")
+                )
     if hasattr(config, "workerinput"):
         place = {name: i for i, name in enumerate(LONG)}
         items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(LONG)))

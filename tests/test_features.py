@@ -322,6 +322,25 @@ def test_two_processes_share_a_cache(tmp_path, cache):
     assert [process.wait(120) for process in both] == [0, 0]
 
 
+def test_what_another_process_stores_meanwhile_is_read(cache):
+    """While the first unit is encoded somebody else stores everything: the rest is not made again, and not left out."""
+    variants = tuple(Variant("s", str(n), None, "x" * (n + 1), None) for n in range(700))
+    shared = Catalogue(Path("c"), (Item("s", variants),))
+
+    class Overtaken(Lengths):
+        def encode(self, items):
+            if not self.seen:
+                features(shared, [Lengths()], cache=cache)
+            return super().encode(items)
+
+    slow = Overtaken()
+    made = features(shared, [slow], cache=cache)
+    assert made.vectors["lengths"][:, 0].tolist() == list(range(1, 701))
+    assert made.present["lengths"].all()
+    assert len(slow.seen) < 700
+    assert made.encoded + made.cached == 700
+
+
 def test_the_built_in_encoders_run_on_real_files(catalogue, cache):
     made = features(catalogue, cache=cache)
     assert [(info.name, info.dim) for info in made.encoders] == [
