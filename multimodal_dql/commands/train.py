@@ -137,6 +137,12 @@ def train(
         if past is not None:
             encoded = past.beside(encoded, progress=tick)
             past.keep(out)
+            if encoded.past is None or not encoded.past.effect.any():
+                announce(
+                    "past tests say nothing of these variants (no texts, equal ones, or no language that the prior "
+                    "reads): the agent is trained without them",
+                    "过去的测试无法说明这些变体（没有文字、文字相同，或先验不支持其语言）：训练时不使用它们",
+                )
         how: dict[str, Any] = {
             "run": out,
             "progress": tick.training,

@@ -29,6 +29,16 @@ def test_two_stages_by_hand() -> None:
     assert not best.second[1, 1, 2, 0]
 
 
+def test_the_order_of_the_arms_does_not_matter() -> None:
+    """Arms that differ much: each must be followed by its own law of clicks."""
+    one, other = (best_rule(TwoArms(prior, 4.0, 5.0, stages=6)) for prior in ((0.6, 1.5), (1.5, 0.6)))
+    assert one.clicks == pytest.approx(other.clicks, rel=1e-9)
+    for stage in range(6):
+        for first in range(stage + 1):
+            a, b = one.second[stage, first], other.second[stage, stage - first]
+            assert np.array_equal(a[:8, :8], ~b[:8, :8].T)
+
+
 def test_played_it_earns_what_it_promises() -> None:
     """20,000 tests; a relative rate has a standard deviation below .4, so four standard errors are .011."""
     case = TwoArms((1.06, 0.94), 11.0, 6.0, stages=10)

@@ -170,6 +170,17 @@ def test_an_agent_starts_from_past_tests(fitted: tuple[Path, dict], tmp_path: Pa
     assert isinstance(error, RunError)
 
 
+def test_past_tests_that_say_nothing_are_named(fitted: tuple[Path, dict], tmp_path: Path) -> None:
+    from multimodal_dql.cli import app as everything
+
+    rows = ["item_id,variant_id,caption", *(f"{i},{v},It rains on {i}." for i in range(6) for v in "ab")]
+    path = tmp_path / "equal.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    small = ["--iterations", "1", "--sessions", "100", "--encoders", "use-multilingual"]
+    asked = ["train", str(path), "--out", str(tmp_path / "run"), "--prior", str(fitted[0]), *small]
+    assert "past tests say nothing of these variants" in RUNNER.invoke(everything, asked).stderr
+
+
 def test_probabilities_by_prior_alone_by_hand() -> None:
     """Effects .2 and -.2 with sd .2 at a rate near 0: the better one is best with Phi(.4 / (.2 sqrt 2)) = .921."""
     from multimodal_dql.datasets.catalogue import Item, Variant
