@@ -269,7 +269,8 @@ def _scores(tests: ABTests, contents: Contents, has_text: bool, repeats: int, se
     """Cross-validated expectations of one combination, (repeats, A)."""
     if not contents.vectors and not has_text:
         return np.zeros((1, tests.A))
-    settings = BlockSettings() if has_text else BlockSettings(style=False, words=0)
+    # Encoders are compared by what they say within a test.
+    settings = BlockSettings(level=False) if has_text else BlockSettings(style=False, words=0, level=False)
     return cross_validate(tests, contents, settings, repeats=repeats, seed=seed).mean
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from multimodal_dql.datasets.ab_tests import ABTests, component_folds
 from multimodal_dql.prior import (
     BlockSettings,
     Contents,
+    apart_from,
     check_no_leak,
     cross_validate,
     fit_prior,
@@ -46,7 +47,7 @@ Int = NDArray[np.int64]
 
 HALVES = 2
 SCHEMA = 1
-LINEAR = BlockSettings(style=False, words=0, topics=0)
+LINEAR = BlockSettings(style=False, words=0, topics=0, level=False)
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,28 @@ def predictions(
     *,
     repeats: int,
     seed: int,
+    noise: float,
     kept: Kept,
     name: str,
 ) -> CrossValidated:
-    """`cross_validate`, or what is kept of it."""
+    """`cross_validate`, or what is kept of it, of the tests that may be judged."""
 
     def make() -> dict[str, NDArray[Any]]:
-        found = cross_validate(tests, contents, settings, folds=FOLDS, repeats=repeats, seed=seed)
+        found = cross_validate(
+            tests,
+            contents,
+            settings,
+            folds=FOLDS,
+            repeats=repeats,
+            seed=seed,
+            scored=tests.judged,
+            noise=noise,
+        )
         return asdict(found)
 
-    return CrossValidated(**kept.arrays(f"predictions-{name}-{repeats}", make))
+    found = CrossValidated(**kept.arrays(f"predictions-{name}-{repeats}", make))
+    arms = tests.judged[tests.test]
+    return replace(found, mean=found.mean[:, arms], sd=found.sd[:, arms], fold=found.fold[:, tests.judged])
 
 
 def crossfitted_allocation(
@@ -186,9 +199,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Learning:
-    """What to learn from, and how; see `bench_headlines`."""
+    """What to learn from, and how; see `bench_headlines`.
+
+    Attributes:
+        tests: G, those that may be judged: two arms or more, outside the risk window.
+        everything: the same and all others of the file, which the content prior learns from, too.
+        contents: of `everything`.
+    """
 
     tests: ABTests
+    everything: ABTests
     contents: Contents
     settings: BlockSettings | None
     config: AllocationConfig
@@ -201,14 +221,15 @@ class Learning:
         """Every test judged by what was learned without its component."""
         tests, scores, single = self.tests, {}, {}
         noise = overdispersion(tests.replicates, seed=self.seed)[0]
-        for name, encoders, settings in self._models():
+        for name, encoders, settings, past in self._models():
             self.say(f"predictions of {name}")
             found = predictions(
-                tests,
-                self.contents.only(encoders),
+                past,
+                self.contents_of(past).only(encoders),
                 settings,
                 repeats=self.repeats,
                 seed=self.seed,
+                noise=noise,
                 kept=self.kept,
                 name=name,
             )
@@ -229,12 +250,18 @@ class Learning:
         check_no_leak(tests, other)
         contents = headline_contents(other, self.contents.encoders, cache=cache)
         noise = overdispersion(tests.replicates, seed=self.seed)[0]
-        for name, encoders, settings in self._models():
+        for name, encoders, settings, past in self._models():
             self.say(f"predictions of {name}")
-            own = self.contents.only(encoders)
-            found = predictions(tests, own, settings, repeats=1, seed=self.seed, kept=self.kept, name=name)
+            own = self.contents_of(past).only(encoders)
+            found = predictions(
+                past, own, settings, repeats=1, seed=self.seed, noise=noise, kept=self.kept, name=name
+            )
             shrink, factor = recalibrated(targets(tests, noise), found.mean[0], found.sd[0])
-            said = fit_prior(tests, own, settings, seed=self.seed).predict(contents.only(encoders))
+            apart = past.subset(apart_from(past, other))
+            fitted = fit_prior(
+                apart, self.contents_of(apart).only(encoders), settings, noise=noise, seed=self.seed
+            )
+            said = fitted.predict(contents.only(encoders))
             scores[name] = said.mean[None]
             single[name] = shrink * said.mean, factor * said.sd
         scores["tfidf"] = tf_idf_transfer(tests, other)[None]
@@ -249,11 +276,20 @@ class Learning:
         base = np.full(other.G, logistic(model.base_logit_mean))
         return Case(other, scores, mean, sd, single, {0: policy}, nothing, base)
 
-    def _models(self) -> list[tuple[str, tuple[str, ...], BlockSettings | None]]:
-        """Name, encoders and blocks of the prior and of its plain rivals."""
-        both = self.contents.encoders
-        plain = [(f"ridge_{name.split('-')[0]}", (name,), LINEAR) for name in both]
-        return [("prior", both, self.settings), *plain, ("ridge_both", both, LINEAR)]
+    def contents_of(self, past: ABTests) -> Contents:
+        """Those of some of the tests."""
+        arms = np.isin(self.everything.test_ids, past.test_ids)[self.everything.test]
+        return replace(self.contents.take(arms), story=past.test)
+
+    def _models(self) -> list[tuple[str, tuple[str, ...], BlockSettings | None, ABTests]]:
+        """Name, encoders, blocks and past tests of the prior and of its plain rivals."""
+        both, tests = self.contents.encoders, self.tests
+        plain = [(f"ridge_{name.split('-')[0]}", (name,), LINEAR, tests) for name in both]
+        return [
+            ("prior", both, self.settings, self.everything),
+            *plain,
+            ("ridge_both", both, LINEAR, tests),
+        ]
 
 
 def crossfitted_effects(tests: ABTests, found: CrossValidated, noise: float) -> tuple[Float, Float]:

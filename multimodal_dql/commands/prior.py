@@ -36,9 +36,9 @@ def fit(
     risk_window: Annotated[
         str,
         typer.Option(
-            help="Upworthy tests of the risk window: drop them, or train (learn from them, never score them)."
+            help="Upworthy tests of the risk window: train (learn from them, never score them), or drop them."
         ),
-    ] = "drop",
+    ] = "train",
     seed: SeedOpt = 0,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
@@ -66,6 +66,7 @@ def fit(
         write_prior,
     )
     from multimodal_dql.report.output import writable_folder
+    from multimodal_dql.simulation.engagement_noise import overdispersion
 
     began = time.perf_counter()
     names = encoder_list(encoders)
@@ -79,26 +80,30 @@ def fit(
     seeing = any(encoder_info(name).modality == "image" for name in names)
     pool: Pool | None = None if seeing else "text"
     clean = read_ab_tests(tests, pool=pool, pictures=seeing)
-    read = (
-        clean
-        if risk_window == "drop"
-        else read_ab_tests(tests, pool=pool, srm_window="keep", pictures=seeing)
+    # What compares nothing cleanly still tells what gets clicked; it is learned from, and never scored.
+    read = read_ab_tests(
+        tests,
+        pool=pool,
+        srm_window="keep" if risk_window == "train" else "drop",
+        one_arm="keep",
+        pictures=seeing,
     )
     writable_folder(out)
     with progress() as tick:
         contents = headline_contents(read, names, progress=tick)
-    scored = np.isin(np.array(read.test_ids), np.array(clean.test_ids))
+    noise = overdispersion(clean.replicates, seed=seed)[0]
+    scored = read.judged
     arms, pairs = scored[read.test], pairs_of(clean)
-    checked = cross_validate(read, contents, repeats=repeats, seed=seed, scored=scored)
+    checked = cross_validate(read, contents, repeats=repeats, seed=seed, scored=scored, noise=noise)
     pictures = None
     if seeing and contents.vectors:
         blind = contents.only(tuple(contents.vectors))
-        without = cross_validate(read, blind, repeats=repeats, seed=seed, scored=scored)
+        without = cross_validate(read, blind, repeats=repeats, seed=seed, scored=scored, noise=noise)
         more = gain(checked.mean[:, arms], without.mean[:, arms], clean, pairs, seed=seed)["pairs_all"]
         pictures = {"used": more.low > 0.0, "gain": more.value, "interval": [more.low, more.high]}
         if not pictures["used"]:
             contents, checked, names = blind, without, list(blind.encoders)
-    prior = fit_prior(read, contents, seed=seed)
+    prior = fit_prior(read, contents, noise=noise, seed=seed)
     figures = ranking(checked.mean[:, arms], clean, pairs, seed=seed).as_dict()
     observed = targets(clean, prior.overdispersion)
     shrink, factor = recalibrated(observed, checked.mean[0, arms], checked.sd[0, arms])
@@ -191,6 +196,14 @@ def _print_fit(result: dict[str, Any], console: Any) -> None:
         ("交叉验证", "数值", "95 % 区间", "随机") if zh else ("cross-validated", "value", "95 %", "random")
     )
     console.print(table(heads, rows))
+    between, compared = result["tests_of_level"], result["tests"]
+    if between:
+        console.print(
+            f"从 {compared:,} 个有对照的测试学习哪条标题胜出，从全部 {between:,} 个测试学习哪类文字有人点"
+            if zh
+            else f"which headline wins was learned from {compared:,} tests that compare, what gets clicked from all "
+            f"{between:,}"
+        )
     if result["pictures"]:
         found = result["pictures"]
         low, high = found["interval"]

@@ -17,6 +17,7 @@ __all__ = [
     "by_headline",
     "by_headline_and_picture",
     "components",
+    "confounded",
     "content",
     "gather",
     "pooled",
@@ -93,6 +94,14 @@ def pooled(rows: Sequence[ArmRow], pool: Pool) -> tuple[Arm, ...]:
                 clicks=arm.clicks + row.clicks,
             )
     return tuple(arms.values())
+
+
+def confounded(rows: Sequence[ArmRow]) -> bool:
+    """Whether the headlines of a test were not all shown with the same pictures and sounds."""
+    beside: dict[Key, set[Key]] = {}
+    for row in rows:
+        beside.setdefault(_text(row), set()).add((row.image, row.audio))
+    return len({frozenset(found) for found in beside.values()}) > 1
 
 
 def by_headline(row: ArmRow) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from multimodal_dql.datasets._ab_clean import (
     by_headline,
     by_headline_and_picture,
     components,
+    confounded,
     content,
     gather,
     pooled,
@@ -71,7 +72,7 @@ class Replicates:
 
 @dataclass(frozen=True)
 class ABTests:
-    """A/B tests with at least two arms each. What became known only after a test (its winner) is not in here.
+    """A/B tests. What became known only after a test (its winner) is not in here.
 
     Attributes:
         path: the file they were read from.
@@ -86,6 +87,8 @@ class ABTests:
         audios: (A,) path or id.
         impressions: (A,) at least 1.
         clicks: (A,) at most `impressions`.
+        risky: (G,) tests of the archive's risk window; most of them fail a sample-ratio check.
+        confounded: (G,) tests whose arms, pooled by text, differ in their pictures or sounds, too.
         replicates: arms of one content before pooling, those of tests that were dropped included.
         cleaning: what was left out or merged, by name, as counts.
     """
@@ -102,6 +105,8 @@ class ABTests:
     audios: tuple[str | None, ...]
     impressions: Int
     clicks: Int
+    risky: Bool
+    confounded: Bool
     replicates: Replicates
     cleaning: Mapping[str, int]
 
@@ -119,6 +124,11 @@ class ABTests:
     def sizes(self) -> Int:
         """Arms of each test, (G,)."""
         return np.bincount(self.test, minlength=self.G)
+
+    @property
+    def judged(self) -> Bool:
+        """Tests to measure anything on, (G,): two arms or more, and outside the risk window."""
+        return np.asarray(~self.risky & (self.sizes > 1))
 
     @cached_property
     def starts(self) -> Int:
@@ -168,6 +178,8 @@ class ABTests:
             audios=tuple(self.audios[a] for a in index),
             impressions=self.impressions[arms],
             clicks=self.clicks[arms],
+            risky=self.risky[keep],
+            confounded=self.confounded[keep],
         )
 
 
@@ -192,6 +204,7 @@ def read_ab_tests(
     path: str | Path,
     *,
     srm_window: Literal["drop", "keep"] = "drop",
+    one_arm: Literal["drop", "keep"] = "drop",
     pool: Pool | None = None,
     pictures: bool = False,
 ) -> ABTests:
@@ -204,6 +217,7 @@ def read_ab_tests(
     Args:
         path: the file.
         srm_window: for the archive, whether to leave out the months whose tests mostly fail a sample-ratio check.
+        one_arm: whether to leave out tests with a single arm, which compare nothing, but tell what gets clicked.
         pool: which rows of a test are one arm. ``text``: the same headline, whatever the picture (for studies of
             texts; headlines are compared as by `normalised_headline`). ``arm``: the same headline, picture and
             sound. ``none``: no two. Default: ``text`` for the archive, which has no pictures, else ``arm``.
@@ -219,7 +233,15 @@ def read_ab_tests(
     pool = pool or ("text" if is_upworthy(table.columns) else "arm")
     known = ARM_COLUMNS.values() if is_upworthy(table.columns) else GENERIC_COLUMNS
     ignored = [name for name in table.columns if name and name not in known]
-    return _from_rows(path, rows, pool, drop_risky=srm_window == "drop", pictures=pictures, ignored=ignored)
+    return _from_rows(
+        path,
+        rows,
+        pool,
+        drop_risky=srm_window == "drop",
+        least=1 if one_arm == "keep" else 2,
+        pictures=pictures,
+        ignored=ignored,
+    )
 
 
 def ab_tests_of(catalogue: Catalogue) -> ABTests:
@@ -260,16 +282,18 @@ def _from_rows(
     *,
     drop_risky: bool,
     pictures: bool,
+    least: int = 2,
     ignored: Sequence[str] = (),
 ) -> ABTests:
-    risky = [row for row in rows if row.risk and drop_risky]
-    used = [row for row in rows if not (row.risk and drop_risky)]
+    window = {row.test for row in rows if row.risk}
+    risky = [row for row in rows if drop_risky and row.test in window]
+    used = [row for row in rows if not (drop_risky and row.test in window)]
     shown = [row for row in used if row.impressions]
     tests = gather(shown)
     linked = components(tests, by_headline_and_picture if pictures else by_headline)
     arms = [pooled(test.rows, pool) for test in tests]
-    kept = [g for g, found in enumerate(arms) if len(found) > 1]
-    if not kept:
+    kept = [g for g, found in enumerate(arms) if len(found) >= least]
+    if not any(len(arms[g]) > 1 for g in kept):
         raise _nothing_left(path, risky=len(risky), shown=len(shown))
     flat = [(i, arm) for i, g in enumerate(kept) for arm in arms[g]]
     cleaning = {
@@ -281,7 +305,7 @@ def _from_rows(
         "tests_in_risk_window": len({row.test for row in risky}),
         "rows_without_impressions": len(used) - len(shown),
         "rows_pooled": len(shown) - sum(map(len, arms)),
-        "tests_with_one_arm": len(tests) - len(kept),
+        "tests_with_one_arm": sum(len(found) < 2 for found in arms),
         "tests": len(kept),
         "arms": len(flat),
     }
@@ -298,6 +322,8 @@ def _from_rows(
         audios=tuple(arm.audio for _, arm in flat),
         impressions=np.array([arm.impressions for _, arm in flat], np.int64),
         clicks=np.array([arm.clicks for _, arm in flat], np.int64),
+        risky=np.array([tests[g].test in window for g in kept], np.bool_),
+        confounded=np.array([pool == "text" and confounded(tests[g].rows) for g in kept], np.bool_),
         replicates=_replicates(tests),
         cleaning=cleaning,
     )

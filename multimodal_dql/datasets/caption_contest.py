@@ -143,6 +143,8 @@ def _contests(
         audios=(None,) * len(flat),
         impressions=np.array([arm.impressions for _, _, arm in flat], np.int64),
         clicks=np.array([arm.clicks for _, _, arm in flat], np.int64),
+        risky=np.zeros(len(kept), np.bool_),
+        confounded=np.zeros(len(kept), np.bool_),
         replicates=Replicates(nothing, nothing, nothing),
         cleaning=cleaning,
     )

@@ -15,12 +15,13 @@ from multimodal_dql.prior.model import cross_validate, fit_prior
 from multimodal_dql.prior.reliability import calibration, recalibrated
 from multimodal_dql.prior.ridge import targets
 from multimodal_dql.prior.scoring import check_encoders, read_text_rows, rows_of, score_rows
-from multimodal_dql.prior.split import check_no_leak, time_split
+from multimodal_dql.prior.split import apart_from, check_no_leak, time_split
 
 __all__ = [
     "BlockSettings",
     "Contents",
     "Pairs",
+    "apart_from",
     "calibration",
     "check_encoders",
     "check_no_leak",

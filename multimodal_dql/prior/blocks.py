@@ -9,6 +9,7 @@
     picture:<encoder>  leading directions in which the pictures of siblings differ, where they do
     cross:<picture encoder>*<text encoder>  leading directions of the picture's embedding times those of the text's
                      deviation: whether the same difference of words matters more next to one kind of picture
+    level            how often a text of that kind is clicked in whatever test, one column (`prior.level`)
 
 Columns are centred within a story, because only differences between siblings are compared, and every block is scaled to
 the mean squared row length 1, so that a block's prior variance is the variance of the effects it can explain.
@@ -20,14 +21,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.prior.contents import Contents
 
-__all__ = ["BlockSettings", "Blocks", "Topics", "fit_blocks"]
+__all__ = ["BlockSettings", "Blocks", "Topics", "fit_blocks", "level_parts", "with_level"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -47,6 +48,7 @@ class BlockSettings:
         deviations: R, directions of the deviation from it.
         pictures: directions of the picture's embedding in the blocks ``cross``; 0 for none.
         looks: L, at most so many directions in which pictures of siblings differ.
+        level: whether there is a column of what gets clicked between tests.
     """
 
     style: bool = True
@@ -55,6 +57,7 @@ class BlockSettings:
     deviations: int = 32
     pictures: int = 4
     looks: int = 64
+    level: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Blocks:
             directions of the picture, deviations of the text.
         pictures: picture encoder -> D.
         looks: picture encoder -> directions (D, L) in which pictures of siblings differ; not in it if they never do.
+        level: block name -> weights of its columns in the column ``level``; empty without that.
         scales: block name -> factor of its columns, in the order of the columns.
     """
 
@@ -93,6 +97,7 @@ class Blocks:
     scales: Mapping[str, float]
     pictures: Mapping[str, int] = field(default_factory=dict)
     looks: Mapping[str, Float] = field(default_factory=dict)
+    level: Mapping[str, Float] = field(default_factory=dict)
 
     def columns(self, contents: Contents) -> tuple[Float, Int]:
         """Centred columns (N, P) and the block of each (P,); rows of unknown texts are 0."""
@@ -100,6 +105,24 @@ class Blocks:
         block = np.repeat(np.arange(len(parts)), [part.shape[1] for part in parts.values()])
         scaled = [self.scales[name] * contents.centred(part) for name, part in parts.items()]
         return np.hstack(scaled), np.asarray(block, np.int64)
+
+
+def level_parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
+    """The columns that tests are compared by, before scaling and centring: meaning, style and words of each text."""
+    parts = {name: contents.vectors[name] for name in blocks.encoders}
+    if len(blocks.style_mean):
+        parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
+    if blocks.vocabulary:
+        parts["words"] = _tf_idf(contents.tokens, blocks.vocabulary, blocks.idf)
+    return parts
+
+
+def with_level(blocks: Blocks, level: Mapping[str, Float], contents: Contents) -> Blocks:
+    """The same with a last column of `level` (see `Blocks`), to the size that it has in training contents."""
+    if not level:
+        return blocks
+    scale = _scale(_level(level, level_parts(blocks, contents)), contents)
+    return replace(blocks, level=level, scales={**blocks.scales, "level": scale})
 
 
 def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
@@ -130,23 +153,26 @@ def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
         pictures={name: contents.pictures[name].shape[1] for name in pictures},
         looks={name: axes for name in pictures if (axes := _looks(known, name, settings.looks)).shape[1]},
     )
-    scales = {}
-    for name, part in _parts(unscaled, known).items():
-        size = float((known.centred(part) ** 2).sum(axis=1).mean())
-        scales[name] = 1.0 / np.sqrt(size) if size > 1e-12 else 0.0
-    return Blocks(**{**vars(unscaled), "scales": scales})
+    scales = {name: _scale(part, known) for name, part in _parts(unscaled, known).items()}
+    return replace(unscaled, scales=scales)
+
+
+def _scale(part: Float, contents: Contents) -> float:
+    """What brings the columns of a block to the mean squared row length 1; 0 where siblings never differ."""
+    size = float((contents.centred(part) ** 2).sum(axis=1).mean())
+    return float(1.0 / np.sqrt(size)) if size > 1e-12 else 0.0
 
 
 def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
     """Block name -> columns before scaling and centring."""
-    parts = {name: contents.vectors[name] for name in blocks.encoders}
-    if len(blocks.style_mean):
-        parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
+    parts = level_parts(blocks, contents)
+    level = _level(blocks.level, parts)
     if len(blocks.novelty_mean):
         novelty = (_novelty(contents) - blocks.novelty_mean) / blocks.novelty_sd
+        words = parts.pop("words", None)
         parts["novelty"] = np.clip(novelty, -_CLIP, _CLIP)
-    if blocks.vocabulary:
-        parts["words"] = _tf_idf(contents.tokens, blocks.vocabulary, blocks.idf)
+        if words is not None:
+            parts["words"] = words  # last, as in files
     for name, topics in blocks.topics.items():
         picture, _, text = name.rpartition("*")
         deviation = contents.centred(contents.vectors[text])
@@ -157,7 +183,14 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
         parts[block] = product.reshape(contents.N, topic.shape[1] * topics.deviations.shape[1])
     for name, axes in blocks.looks.items():
         parts[f"picture:{name}"] = contents.pictures[name] @ axes
+    if blocks.level:
+        parts["level"] = level
     return parts
+
+
+def _level(level: Mapping[str, Float], parts: Mapping[str, Float]) -> Float:
+    """The logit of a click as far as tests tell it apart by their texts, up to a constant, (N, 1)."""
+    return np.asarray(sum((parts[name] @ weights for name, weights in level.items()), np.zeros(1)))[:, None]
 
 
 def _spread(columns: Float) -> Float:

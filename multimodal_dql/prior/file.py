@@ -105,7 +105,8 @@ def _arrays(prior: ContentPrior) -> dict[str, NDArray[Any]]:
     for name, topics in b.topics.items():
         for part in ("mean", "directions", "deviations"):
             out[f"topic:{name}:{part}"] = getattr(topics, part)
-    return out | {f"looks:{name}": axes for name, axes in b.looks.items()}
+    out |= {f"looks:{name}": axes for name, axes in b.looks.items()}
+    return out | {f"level:{name}": weights for name, weights in b.level.items()}
 
 
 def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
@@ -128,6 +129,8 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
         )
     looks = _looks(file, arrays)
     widths |= {f"picture:{name}": axes.shape[-1] for name, axes in looks.items()}
+    level = _level(widths, {*names, "style", "words"} & set(widths), arrays)
+    widths |= {"level": 1} if level else {}
     columns = sum(widths.values())
     if list(widths) != file.blocks or not len(widths) == len(file.scales) == len(file.log_s):
         raise ValueError("its blocks do not fit together")
@@ -162,6 +165,7 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
             encoders=tuple(names),
             pictures={name: file.dims[name] for name in file.pictures},
             looks=looks,
+            level=level,
             vocabulary=tuple(file.vocabulary),
             topics=topics,
             scales=dict(zip(file.blocks, file.scales, strict=True)),
@@ -176,6 +180,15 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
         fingerprints=dict(file.fingerprints),
         facts=dict(file.facts),
     )
+
+
+def _level(
+    widths: dict[str, int], parts: set[str], arrays: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    level = {name.partition(":")[2]: weights for name, weights in arrays.items() if name.startswith("level:")}
+    if not set(level) <= parts or any(weights.shape != (widths[name],) for name, weights in level.items()):
+        raise ValueError("level does not fit the blocks")
+    return level
 
 
 def _looks(file: _File, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

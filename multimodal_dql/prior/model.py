@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 
 from multimodal_dql.datasets.ab_tests import ABTests, component_folds
 from multimodal_dql.errors import ABTestsError
-from multimodal_dql.prior.blocks import Blocks, BlockSettings, fit_blocks
+from multimodal_dql.prior.blocks import Blocks, BlockSettings, fit_blocks, level_parts, with_level
 from multimodal_dql.prior.contents import Contents
+from multimodal_dql.prior.level import fit_level
 from multimodal_dql.prior.ridge import (
     Hyperparameters,
     Posterior,
+    Targets,
     fit_hyperparameters,
     posterior,
     targets,
@@ -51,6 +53,9 @@ Bool = NDArray[np.bool_]
 
 MINIMUM_TESTS = 20
 """Tests below which nothing is learned."""
+CONFOUNDED_SD = 0.2
+"""Standard deviation, in logits, that pictures add to the effects of headlines in a test where both differ [by the
+restricted likelihood of the Upworthy Research Archive, where 9 tests of 100 are such; 0 is 17 nats worse]."""
 _ROWS = 4096
 """Variants predicted at once: bounds memory."""
 
@@ -160,6 +165,9 @@ def fit_prior(
 ) -> ContentPrior:
     """Learn from tests whose arms are `contents`, in the same order.
 
+    Tests with one arm tell the block ``level`` alone something. Those of the archive's risk window fit like all others:
+    a variance of their own makes their likelihood lower.
+
     Args:
         tests: G tests.
         contents: their headlines (`headline_contents`).
@@ -183,15 +191,22 @@ def fit_prior(
             detail=f"only {count} tests have two headlines that the encoders can read; it takes {MINIMUM_TESTS}",
             detail_zh=f"只有 {count} 个测试有两条编码器可读的标题；至少需要 {MINIMUM_TESTS} 个",
         )
-    blocks = fit_blocks(contents, settings or BlockSettings())
-    x, block = blocks.columns(contents)
+    settings = settings or BlockSettings()
+    compared = contents.take(arms)
+    blocks = fit_blocks(compared, settings)
+    if settings.level:
+        level = fit_level(level_parts(blocks, contents), tests, contents.known, phi)
+        blocks = with_level(blocks, level, compared)
+    x, block = blocks.columns(compared)
     given = targets(tests, phi)
-    used = type(given)(given.test[arms], given.z[arms], given.v[arms])
-    hyper = fit_hyperparameters(x[arms], block, used, start)
-    weights = posterior(x[arms], block, used, hyper)
-    return ContentPrior(
-        blocks, block, hyper, weights, phi, facts={"tests": count, "arms": int(arms.sum()), "seed": seed}
-    )
+    noise_of = given.v + CONFOUNDED_SD**2 * tests.confounded[tests.test]
+    used = Targets(given.test[arms], given.z[arms], noise_of[arms])
+    hyper = fit_hyperparameters(x, block, used, start)
+    weights = posterior(x, block, used, hyper)
+    facts = {"tests": count, "tests_of_level": 0, "arms": int(arms.sum()), "seed": seed}
+    if blocks.level:
+        facts["tests_of_level"] = len(np.unique(tests.test[contents.known]))
+    return ContentPrior(blocks, block, hyper, weights, phi, facts=facts)
 
 
 def cross_validate(
@@ -218,7 +233,8 @@ def cross_validate(
         fold[r] = component_folds(tests, folds, seed + r)
         for k in range(folds):
             held = (fold[r] == k) & scored
-            trains = fold[r] != k
+            # Whatever is in no component of the held side trains, also tests that are never scored.
+            trains = ~np.isin(tests.component, tests.component[held])
             train = tests.subset(trains)
             check_no_leak(train, tests.subset(held), pictures=bool(contents.pictures))
             arms = held[tests.test]

@@ -17,7 +17,7 @@ from multimodal_dql.datasets._ab_columns import outcome_columns
 from multimodal_dql.datasets.ab_tests import ABTests, normalised_headline
 from multimodal_dql.errors import ABTestsError
 
-__all__ = ["LeakError", "check_no_leak", "time_split"]
+__all__ = ["LeakError", "apart_from", "check_no_leak", "time_split"]
 
 Bool = NDArray[np.bool_]
 
@@ -66,6 +66,14 @@ def check_no_leak(
             " pictures=True and split by component",
             f"有 {len(both)} 张图片同时出现在两侧（如 “{both[0][-60:]}”）；请以 pictures=True 读取并按连通分量划分",
         )
+
+
+def apart_from(tests: ABTests, others: ABTests) -> Bool:
+    """Which tests (G,) have neither an id nor a headline in common with any of `others`."""
+    known, ids = _headlines(others), {*others.test_ids}
+    shared = np.array([h is not None and normalised_headline(h) in known for h in tests.headlines], np.bool_)
+    same = np.array([name in ids for name in tests.test_ids], np.bool_)
+    return np.asarray(~same & (np.bincount(tests.test, shared, minlength=tests.G) == 0))
 
 
 def time_split(tests: ABTests, share: float = 0.75) -> tuple[Bool, Bool]:

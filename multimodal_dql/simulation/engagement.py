@@ -224,6 +224,8 @@ class EngagementModel:
             audios=nothing,
             impressions=impressions,
             clicks=clicks,
+            risky=np.zeros(count, np.bool_),
+            confounded=np.zeros(count, np.bool_),
             replicates=self._draw_replicates(rng, replicates, impressions, rates),
             cleaning={},
             true_rates=rates,

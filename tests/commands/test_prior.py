@@ -238,11 +238,12 @@ def test_score_of_tests_needs_no_counts(fitted: tuple[Path, dict], tmp_path: Pat
 
 @pytest.mark.slow
 def test_the_risk_window_may_train_but_is_never_scored(tmp_path: Path) -> None:
-    """Half of the tests of a small archive are flagged; figures are about the others alone."""
+    """Of 130 tests 30 are flagged and 70 have one headline: figures are about the other 30 alone."""
     rng = np.random.Generator(np.random.Philox(key=[6, 5]))
     rows = ["clickability_test_id,headline,impressions,clicks,srm_window_risk"]
     for t in range(60):
         rows += [f"k{t},They say {v} of {t}.,1000,{rng.binomial(1000, 0.02)},{t % 2}" for v in range(2)]
+    rows += [f"a{t},Alone {t}.,1000,{rng.binomial(1000, 0.02)},0" for t in range(70)]
     path = tmp_path / "archive.csv"
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     args = [
@@ -260,6 +261,12 @@ def test_the_risk_window_may_train_but_is_never_scored(tmp_path: Path) -> None:
         for mode in ("drop", "train")
     }
     assert {mode: result["tests"] for mode, result in found.items()} == {"drop": 30, "train": 60}
+    assert {mode: result["tests_of_level"] for mode, result in found.items()} == {"drop": 100, "train": 130}
+    by_default = json.loads((tmp_path / "r" / "prior.json").read_text("utf-8"))["facts"]
+    assert by_default["risk_window"] == "train"
+    shown = RUNNER.invoke(app, [*args, "--lang", "zh"]).stdout
+    assert "60" in shown
+    assert "130" in shown
     assert {mode: result["cross_validated"]["tests"] for mode, result in found.items()} == {
         "drop": 30,
         "train": 30,

@@ -46,6 +46,32 @@ def test_the_archive_is_recognised_and_cleaned(tmp_path: Path) -> None:
     whole = read_ab_tests(tmp_path / "u.csv", srm_window="keep")
     assert whole.test_ids == (OLD, RISKY)
     assert whole.component.tolist() == [0, 0]  # a headline of the one is also in the other
+    assert (whole.risky.tolist(), whole.judged.tolist()) == ([False, True], [True, False])
+
+
+def test_what_compares_nothing_may_be_kept_and_is_never_judged(tmp_path: Path) -> None:
+    """A test of one headline and two pictures is one arm; one flagged row flags the whole test."""
+    alone = "53000000cccccccccccccccc"
+    rows = (*ROWS[:4], f"{alone},Fog,p1,,,700,7,,,", f"{alone},fog,p2,,,300,1,,,", *ROWS[4:])
+    tests = read_ab_tests(write(tmp_path / "u.csv", rows))
+    assert (tests.test_ids, tests.cleaning["tests_with_one_arm"]) == ((OLD,), 1)
+    every = read_ab_tests(tmp_path / "u.csv", srm_window="keep", one_arm="keep")
+    assert every.test_ids == (OLD, alone, RISKY)
+    assert every.sizes.tolist() == [2, 1, 2]
+    assert (every.impressions[2], every.clicks[2]) == (1000, 8)
+    assert every.judged.tolist() == [True, False, False]
+    assert every.subset(every.judged).headlines == tests.headlines
+    assert every.cleaning["tests_with_one_arm"] == 1
+    # "Rain at noon" was shown with p1 and p2, "Sun at last" with p1 alone; "Sun at last" and "Hail" both with p3.
+    assert every.confounded.tolist() == [True, False, False]
+    assert not read_ab_tests(tmp_path / "u.csv", pool="arm").confounded.any()
+    flags = [0, 0, 0, 0, 0, 1, 0, 0]
+    flagged = tuple(f"{row},{flag}" for row, flag in zip(rows, flags, strict=True))
+    written = write(tmp_path / "f.csv", flagged, HEADER + ",srm_window_risk")
+    assert read_ab_tests(written, srm_window="keep", one_arm="keep").risky.tolist() == [False, True, False]
+    assert read_ab_tests(written).cleaning["rows_in_risk_window"] == 2
+    with pytest.raises(ABTestsError, match="no test has two different arms"):
+        read_ab_tests(write(tmp_path / "a.csv", rows[4:6]), one_arm="keep")
 
 
 def test_the_flag_of_the_file_comes_before_the_day(tmp_path: Path) -> None:

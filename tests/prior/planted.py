@@ -31,6 +31,8 @@ def make_tests(
         audios=(None,) * int(sizes.sum()),
         impressions=impressions,
         clicks=clicks,
+        risky=np.zeros(g, np.bool_),
+        confounded=np.zeros(g, np.bool_),
         replicates=Replicates(*(np.zeros(0, np.int64) for _ in range(3))),
         cleaning={},
     )

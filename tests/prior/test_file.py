@@ -52,6 +52,34 @@ def test_a_prior_without_optional_blocks(tmp_path: Path) -> None:
     assert read_prior(tmp_path).predict(contents).mean.tobytes() == prior.predict(contents).mean.tobytes()
 
 
+def test_the_column_of_the_level_comes_back_and_must_fit(tmp_path: Path) -> None:
+    made, contents, _, _ = planted(120, 12)
+    prior = replace(
+        fit_prior(made, contents, BlockSettings(words=10, topics=2, deviations=3)),
+        fingerprints={"vectors": "x"},
+    )
+    assert set(prior.blocks.level) == {"vectors", "style", "words"}
+    run = tmp_path / "run"
+    write_prior(prior, run)
+    assert read_prior(run).predict(contents).mean.tobytes() == prior.predict(contents).mean.tobytes()
+    for name, array in (
+        ("level:words", np.zeros(9)),
+        ("level:novelty", np.zeros(1)),
+        ("level:else", np.zeros(1)),
+    ):
+        write_prior(prior, run)
+        arrays = load_file(run / ARRAYS_NAME)
+        save_file(arrays | {name: array}, run / ARRAYS_NAME)
+        edit(run, arrays_sha256=sha256_of(run / ARRAYS_NAME))
+        with pytest.raises(RunError, match="not a whole content prior"):
+            read_prior(run)
+    write_prior(prior, run)
+    for name in prior.blocks.level:  # the column without its weights
+        edit_array(run, f"level:{name}", None)
+    with pytest.raises(RunError, match="not a whole content prior"):
+        read_prior(run)
+
+
 def edit(run: Path, **changes: object) -> None:
     path = run / FILE_NAME
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from multimodal_dql.errors import ABTestsError
-from multimodal_dql.prior.split import LeakError, check_no_leak, time_split
+from multimodal_dql.prior.split import LeakError, apart_from, check_no_leak, time_split
 from tests.prior.planted import make_tests
 
 
@@ -51,3 +51,13 @@ def test_tests_without_times_cannot_be_split_by_time() -> None:
     tests = replace(six_tests(), created=np.full(6, np.datetime64("NaT", "s")))
     with pytest.raises(ABTestsError, match="created"):
         time_split(tests)
+
+
+def test_tests_apart_from_others_by_hand() -> None:
+    tests = six_tests("abcdefghijkA")  # the last test shares a headline with the first, whatever the case
+    first = np.arange(6) == 0
+    assert apart_from(tests, tests.subset(first)).tolist() == [False, True, True, True, True, False]
+    left = tests.subset(apart_from(tests, tests.subset(first)))
+    check_no_leak(left, tests.subset(first))
+    textless = replace(tests, headlines=(None,) * 12)
+    assert apart_from(textless, textless.subset(first)).tolist() == [False, True, True, True, True, True]
