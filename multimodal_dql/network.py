@@ -272,7 +272,8 @@ class CandidateQNetwork(keras.Model):
     def _price(self, content: Any, inputs: dict[str, Any], known: Any, spend: Any) -> Any:
         """The price of each candidate's stock, (M, B, K), from layers of its own.
 
-        It also reads candidates that are not available: a price is learned from those that have sold out.
+        It also reads candidates that are not available, since a price is learned from those that have sold out too;
+        so a decision must not be padded.
         """
         record, context = inputs["record"], inputs["context"][:, None, :]
         context = ops.broadcast_to(context, (*ops.shape(record)[:2], ops.shape(context)[-1]))

@@ -105,7 +105,7 @@ class Shop:
         return Shop.seen(self.left, np.full(self.num_envs, self.time), self.pays, self.steps)
 
     @staticmethod
-    def seen(left: Array, time: Array, pays: Array, steps: int) -> dict[str, Any]:
+    def seen(left: NDArray[Any], time: NDArray[Any], pays: Array, steps: int) -> dict[str, Any]:
         n = len(left)
         stock = np.zeros((n, 2, 3), np.float32)
         stock[:, 0, 0], stock[:, 0, 1], stock[:, 1, 2] = left == 1, left > 1, 1.0
