@@ -98,7 +98,8 @@ class Ledger:
         """Before a step, what the network says of all environments, (N, A) each.
 
         What has sold out but would have been shown, had it one unit more, wears out and meets its caps as if it
-        had been: else each missing unit would find an audience that nobody has tired.
+        had been: else each missing unit would find an audience that nobody has tired. The network never sees it earn
+        anything, so what it earns in stock must carry over through its features.
         """
         left, is_open = (np.concatenate(c) for c in zip(*(env.stocks() for env in self.envs), strict=True))
         price = np.maximum(price, 0.0)

@@ -57,7 +57,10 @@ class ScenarioAgent:
 
         def means(inputs: dict[str, Any]) -> Any:
             out = self.network(inputs, training=False)
-            return tf.stack([tf.reduce_mean(out[name], axis=0) for name in PARTS if name in out], axis=1)
+            return tf.stack(
+                [tf.reduce_mean(out[name], axis=0) for name in (PARTS if "price" in out else PARTS[:1])],
+                axis=1,
+            )
 
         self._compiled = tf.function(means, jit_compile=True)
 
@@ -91,7 +94,7 @@ class ScenarioAgent:
         return self.parts(inputs)[:, 0]
 
     def parts(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
-        """Means over members of those of `PARTS` that the network has, (N, parts, A), as in `score`."""
+        """Means over members, (N, parts, A): of `PARTS` where the network has prices, else of Q alone; as in `score`."""
         n, out = len(inputs["available"]), []
         for start in range(0, n, self.batch):
             part = {name: array[start : start + self.batch] for name, array in inputs.items()}

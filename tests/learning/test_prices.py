@@ -107,8 +107,9 @@ class Shop:
     @staticmethod
     def seen(left: NDArray[Any], time: NDArray[Any], pays: Array, steps: int) -> dict[str, Any]:
         n = len(left)
-        stock = np.zeros((n, 2, 3), np.float32)
-        stock[:, 0, 0], stock[:, 0, 1], stock[:, 1, 2] = left == 1, left > 1, 1.0
+        stock = np.zeros((n, 2, 2), np.float32)
+        # What has sold out is told as the last unit was, so that what an offer earns is known of it too.
+        stock[:, 0, 0], stock[:, 1, 1] = np.maximum(left, 1), 1.0
         visitor = np.stack([pays - 2.0, time / steps], axis=1).astype(np.float32)
         mask = np.stack([left > 0, np.ones(n, bool)], axis=1).astype(np.int8)
         return {"stock": stock, "visitor": visitor, "mask": mask}
@@ -158,7 +159,7 @@ def test_the_priced_network_keeps_the_stock_for_who_pays_more() -> None:
     time, left = np.meshgrid(np.arange(steps), [1, 2], indexing="ij")
     told = Shop.seen(left.ravel(), time.ravel(), np.ones(left.size), steps)
     config = ParallelConfig(
-        steps=130_000, rollout=steps + 1, minibatch=144, discount=1.0, epsilon=0.3, epsilon_end=0.1,
+        steps=130_000, rollout=steps + 1, minibatch=72, discount=1.0, epsilon=0.3, epsilon_end=0.1,
         expected_reward=True, advantage="reward_and_price", spends="used", hidden=32, weight_decay=0.0,
     )  # fmt: skip
     agent = train_parallel(Shop(64), config)
