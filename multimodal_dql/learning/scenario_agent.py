@@ -94,7 +94,7 @@ class ScenarioAgent:
         return self.parts(inputs)[:, 0]
 
     def parts(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
-        """Means over members, (N, parts, A): of `PARTS` where the network has prices, else of Q alone; as in `score`."""
+        """Means over members, (N, parts, A): `PARTS` where the network has prices, else Q alone; as in `score`."""
         n, out = len(inputs["available"]), []
         for start in range(0, n, self.batch):
             part = {name: array[start : start + self.batch] for name, array in inputs.items()}
