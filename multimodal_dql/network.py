@@ -25,7 +25,7 @@ from multimodal_dql.errors import UnknownNameError, UsageError
 
 __all__ = ["ADVANTAGES", "CandidateQNetwork", "MemberDense", "MemberNorm", "NetworkConfig", "dueling"]
 
-ADVANTAGES = ("click_and_later", "reward_and_later", "reward_and_linear", "whole")
+ADVANTAGES = ("click_and_later", "reward_and_later", "reward_and_linear", "reward_and_price", "whole")
 """See `NetworkConfig`."""
 
 
@@ -49,7 +49,10 @@ class NetworkConfig:
             learned from rewards of any kind, plus another for what follows; the noise of the future stays out of
             what is known about the next reward, as with clicks. ``reward_and_linear``: the same with few weights for
             what follows, one for each number of the record, for the reward now and for their products, where the
-            noise leaves no more to be learned. ``whole``: one head for both, as in Wang et al.
+            noise leaves no more to be learned. ``reward_and_price``: the reward now minus what it spends of a limited
+            stock, at the price of that stock: ``A = r - c p``, with a head each for the reward r, the expected
+            spending c and the price p >= 0, the value of one more unit of stock in the time to come (see
+            `multimodal_dql.learning.prices`). ``whole``: one head for both, as in Wang et al.
         value_scale: what the value head's output is multiplied by; about the number of steps that Q adds up, so that
             its weights need not grow to that size. Not with ``click_and_later``.
         bins: Z; above 0 value and advantage are logits over bins of Q, summed as in Wang et al. 2016 and Bellemare
@@ -186,7 +189,13 @@ class CandidateQNetwork(keras.Model):
             self.later = dense(1, "later", shared=True, scale=0.0)
             self.echo = dense(1, "echo", scale=0.0)
         else:
-            self.ahead = dense(max(config.bins, 1), "ahead", scale=0.01)
+            if config.advantage == "reward_and_price":
+                self.spend = dense(1, "spend", scale=0.01)
+                self.price_hidden, self.price_norm = dense(h, "price_hidden"), norm("price_norm")
+                self.price_set, self.price_set_norm = dense(h, "price_set"), norm("price_set_norm")
+                self.price = dense(1, "price", scale=0.01)
+            else:
+                self.ahead = dense(max(config.bins, 1), "ahead", scale=0.01)
             # A weight, so that compiled code does not depend on it.
             start = keras.initializers.Constant(config.value_scale)
             self.value_scale = self.add_weight(
@@ -209,12 +218,16 @@ class CandidateQNetwork(keras.Model):
         content = content * self._spread(present)
         hidden = self._fuse(content, present, inputs["record"])  # (M, B, K, H)
         audience = ops.relu(self.audience_norm(self.audience(inputs["context"])))  # (M, B, audience)
+        priced = self.config.advantage == "reward_and_price"
         gamma, beta = ops.split(self.film(audience)[:, :, None, :], 2, axis=-1)
         hidden = hidden * (1.0 + gamma) + beta
         mean, peak = _pool(hidden, available)  # (M, B, H) each
         around = self.siblings(ops.concatenate([mean, peak], axis=-1))[:, :, None, :]
         scored = ops.relu(self.set_norm(self.own(hidden) + around))
-        summary = ops.relu(self.value_norm(self.value_hidden(ops.concatenate([audience, mean], axis=-1))))
+        seen = ops.concatenate([audience, mean], axis=-1)
+        if priced:  # what is learned of all that is to come must not blur what is known about now
+            seen = ops.stop_gradient(seen)
+        summary = ops.relu(self.value_norm(self.value_hidden(seen)))
         match = self._match(content, inputs["context"], inputs["record"])
         click_logit = self.click(scored)[..., 0] + match
         out = {"click_logit": click_logit}
@@ -232,10 +245,19 @@ class CandidateQNetwork(keras.Model):
             advantage = ops.stop_gradient(now) + later
         elif self.config.advantage.startswith("reward"):
             out["reward"] = self.reward(scored)[..., 0]
+            if priced:
+                out["spend"] = ops.exp(ops.clip(self.spend(scored)[..., 0] + match, -8.0, 4.0))
+                out["worth"] = out["reward"] + 1.0
+                out["reward"] = out["spend"] * out["worth"]
             known = ops.stop_gradient(out["reward"])
-            if self.config.advantage == "reward_and_linear":
-                scored = _products(known[..., None], inputs["record"][None])
-            advantage = known + self._ahead(scored)
+            if priced:
+                spend, worth = ops.stop_gradient(out["spend"]), ops.stop_gradient(out["worth"])
+                out["price"] = self._price(content, inputs, worth, spend)
+                advantage = known - spend * ops.relu(ops.stop_gradient(out["price"]))
+            else:
+                if self.config.advantage == "reward_and_linear":
+                    scored = _products(known[..., None], inputs["record"][None])
+                advantage = known + self._ahead(scored)
         else:
             advantage = self._ahead(scored)
         value = self.value(summary)
@@ -246,6 +268,22 @@ class CandidateQNetwork(keras.Model):
     def _ahead(self, scored: Any) -> Any:
         """What a choice changes is less than everything to come; its head is scaled by the root of that."""
         return self.ahead(scored)[..., 0] * ops.sqrt(self.value_scale)
+
+    def _price(self, content: Any, inputs: dict[str, Any], known: Any, spend: Any) -> Any:
+        """The price of each candidate's stock, (M, B, K), from layers of its own.
+
+        It also reads candidates that are not available, since a price is learned from those that have sold out too;
+        so a decision must not be padded.
+        """
+        record, context = inputs["record"], inputs["context"][:, None, :]
+        context = ops.broadcast_to(context, (*ops.shape(record)[:2], ops.shape(context)[-1]))
+        told = ops.concatenate([content, record, context], axis=-1)[None]
+        told = ops.broadcast_to(told, (self.config.members, *ops.shape(told)[1:]))
+        told = ops.concatenate([told, known[..., None], spend[..., None]], axis=-1)
+        own = ops.relu(self.price_norm(self.price_hidden(told)))
+        around = ops.broadcast_to(ops.mean(own, axis=2, keepdims=True), ops.shape(own))
+        both = ops.concatenate([own, around], axis=-1)
+        return self.price(ops.relu(self.price_set_norm(self.price_set(both))))[..., 0]
 
     def _binned(self, summary: Any, scored: Any, available: Any) -> dict[str, Any]:
         """Q as a distribution over bins: dueling logits of each bin, and the mean of their softmax."""

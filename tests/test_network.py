@@ -179,6 +179,27 @@ def test_the_reward_now_learns_from_rewards_alone() -> None:
     assert float(tf.reduce_max(tf.abs(found[1]))) > 0
 
 
+def test_a_choice_is_charged_the_price_of_what_it_spends() -> None:
+    """``A = r - c p+``, by the network's own numbers, in any order; no gradient of Q reaches what is known of now."""
+    import tensorflow as tf
+
+    net, inputs = built(advantage="reward_and_price"), batch(np.random.default_rng(11), 3)
+    with tf.GradientTape() as tape:
+        out = net(inputs)
+        loss = tf.reduce_sum(out["q"] ** 2)
+    heads = [net.reward.kernel, net.spend.kernel, net.price.kernel, net.fuse.kernel]
+    assert tape.gradient(loss, heads) == [None] * 4
+    r, c, p = (out[name].numpy() for name in ("reward", "spend", "price"))
+    assert c.min() > 0
+    assert p.min() < 0 < p.max()
+    np.testing.assert_allclose(r, c * out["worth"].numpy(), rtol=1e-5)
+    charged, found = r - c * np.maximum(p, 0.0), out["q"].numpy()
+    np.testing.assert_allclose(found - found[:, :, :1], charged - charged[:, :, :1], atol=1e-4)
+    order = np.array([2, 0, 1])
+    shuffled = {n: a[:, order] if n != "context" else a for n, a in inputs.items()}
+    np.testing.assert_allclose(found[:, :, order], net(shuffled)["q"].numpy(), atol=1e-4)
+
+
 def test_bins_give_a_mean_inside_them() -> None:
     net, inputs = built(**OTHERS[2]), batch(np.random.default_rng(10), 3)
     out = net(inputs)

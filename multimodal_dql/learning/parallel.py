@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import TrainingError, UsageError
 from multimodal_dql.learning.observations import ObservationAdapter
+from multimodal_dql.learning.prices import Ledger
 from multimodal_dql.learning.scenario_agent import ScenarioAgent, explore
 from multimodal_dql.learning.targets import NEVER, chain, q_lambda
 from multimodal_dql.learning.updates import MinibatchLearner
@@ -55,6 +56,9 @@ class ParallelConfig:
         relative: divide the rewards of an episode by the mean of the rewards that its first actions may expect, which a
             simulation knows (``expected_rewards``); episodes that differ in scale alone then say the same, and
             what is learned is the relative gain. As legitimate as `expected_reward`.
+        spends: with the advantage ``reward_and_price``, the name in the info of a step of the units that it uses of a
+            stock; of their expectation where a simulation knows it, as legitimate as `expected_reward`. A rollout as
+            long as an episode and the step after it then sees prices whole.
         advantage: see `NetworkConfig`.
         hidden: width of the network.
         average: share of the rounds, the last ones, over which weights are averaged (Polyak & Juditsky 1992) [A].
@@ -79,6 +83,7 @@ class ParallelConfig:
     epsilon_share: float = 0.3
     expected_reward: bool = False
     relative: bool = False
+    spends: str = ""
     advantage: str = "whole"
     hidden: int = 48
     average: float = 0.3
@@ -96,11 +101,17 @@ class ParallelConfig:
                 detail_zh="并行训练：steps、rollout、epochs、minibatch、hidden、members 至少为 1；"
                 "discount、trace、average 与各 epsilon 应在 0 与 1 之间；stagger 不为负",
             )
+        if (self.advantage == "reward_and_price") != bool(self.spends):
+            raise UsageError(
+                detail="parallel training: advantage='reward_and_price' and spends, the name of what a step uses, "
+                "belong together; give both or neither",
+                detail_zh="并行训练：advantage='reward_and_price' 与 spends（每步消耗之物的名称）须同时写或都不写",
+            )
         if self.advantage == "click_and_later":
             raise UsageError(
-                detail="parallel training: write whole, reward_and_later or reward_and_linear as advantage; "
-                "click_and_later belongs to train",
-                detail_zh="并行训练：advantage 请写 whole、reward_and_later 或 reward_and_linear；"
+                detail="parallel training: write whole, reward_and_later, reward_and_linear or reward_and_price as "
+                "advantage; click_and_later belongs to train",
+                detail_zh="并行训练：advantage 请写 whole、reward_and_later、reward_and_linear 或 reward_and_price；"
                 "click_and_later 只用于 train",
             )
 
@@ -121,7 +132,10 @@ class _Group:
         self._begin(np.ones(env.num_envs, np.bool_))
 
     def step(self, action: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """Reward, terminated, truncated and whether the step counts, (n,) each; the step after an end does not."""
+        """Reward, terminated, truncated, whether the step counts and what was spent, (n,) each.
+
+        The step after an end does not count.
+        """
         fresh = self.over
         self.told, reward, terminated, truncated, info = self.env.step(action)
         if self.config.expected_reward:
@@ -129,7 +143,8 @@ class _Group:
         reward = reward / self.scale
         self._begin(fresh)
         self.over = terminated | truncated
-        return reward, terminated, truncated, ~fresh
+        spend = info[self.config.spends] if self.config.spends else np.zeros(len(fresh))
+        return reward, terminated, truncated, ~fresh, spend
 
     def _begin(self, fresh: NDArray[np.bool_]) -> None:
         if self.config.relative and fresh.any():
@@ -175,7 +190,7 @@ def train_parallel(
     updates = max(size // config.minibatch, 1)
     kept: list[list[NDArray[Any]]] = []
     for i in range(rounds):
-        data = _rollout(groups, agent, config, config.epsilon_at(i / rounds), rng)
+        data = _rollout(groups, agent, config, config.epsilon_at(i / rounds), rng, scale.spend)
         order = [rng.permutation(size)[: updates * (size // updates)] for _ in range(config.epochs)]
         index = np.concatenate([o.reshape(updates, -1) for o in order]).astype(np.int32)
         row = learner.learn(data, index, rate=config.learning_rate * (1.0 - i / rounds))
@@ -198,6 +213,7 @@ class _Scale:
 
     reward: float
     horizon: float
+    spend: float
 
 
 def _agent(
@@ -253,18 +269,20 @@ def _warm_up(
     envs: Sequence[Any], config: ParallelConfig, env_seed: int | None, rng: np.random.Generator
 ) -> tuple[ObservationAdapter, _Scale]:
     """Fit the scale of features and rewards on random actions, spread over a good part of an episode."""
-    samples, rewards, ended = [], [], 0
+    samples, rewards, spent, ended = [], [], [], 0
     every = max(config.stagger * len(envs) // WARM_UP, 1)
     group = _Group(envs[0], _seeds(envs, config, env_seed)[0], config)
     for t in range(WARM_UP * every):
         if t % every == 0:
             samples.append(group.told)
-        reward, terminated, truncated, _ = group.step(_random(group.told["mask"], rng))
+        reward, terminated, truncated, _, spend = group.step(_random(group.told["mask"], rng))
         rewards.append(reward)
+        spent.append(spend)
         ended += int((terminated | truncated).sum())
     size = max(float(np.abs(np.asarray(rewards)).mean()), 1e-8)
     length = WARM_UP * every * envs[0].num_envs / max(ended, 1)
-    return ObservationAdapter.fit(samples), _Scale(size, min(length, 1.0 / max(1.0 - config.discount, 1e-6)))
+    horizon = min(length, 1.0 / max(1.0 - config.discount, 1e-6))
+    return ObservationAdapter.fit(samples), _Scale(size, horizon, max(float(np.mean(spent)), 1e-8))
 
 
 def _start(
@@ -285,16 +303,22 @@ def _rollout(
     config: ParallelConfig,
     epsilon: float,
     rng: np.random.Generator,
+    spend_unit: float,
 ) -> dict[str, NDArray[Any]]:
     """T steps of every environment as rows (T x N), with their targets."""
     ends = np.cumsum([g.env.num_envs for g in groups])
+    priced = config.advantage == "reward_and_price"
+    ledger = Ledger([g.env for g in groups], spend_unit) if priced else None
     stored: dict[str, list[NDArray[Any]]] = {}
     rows: list[list[NDArray[Any]]] = []
     value: list[NDArray[np.float64]] = []
     for t in range(config.rollout + 1):
-        parts = [agent.adapter.inputs(g.told) for g in groups]
-        inputs = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-        q = agent.score(inputs)
+        told = [agent.adapter.inputs(g.told) for g in groups]
+        inputs = {name: np.concatenate([p[name] for p in told]) for name in told[0]}
+        parts = agent.parts(inputs)
+        q = parts[:, 0]
+        if ledger:
+            ledger.note(parts[:, 1], parts[:, 2], parts[:, 3], inputs["available"])
         value.append(np.where(inputs["available"], q, NEVER).max(axis=1))
         if t == config.rollout:
             break
@@ -304,7 +328,7 @@ def _rollout(
         split = np.split(action, ends[:-1])
         met = [g.step(a) for g, a in zip(groups, split, strict=True)]
         rows.append([np.concatenate(column) for column in zip(*met, strict=True)])
-    reward, terminated, truncated, live = (np.stack(column) for column in zip(*rows, strict=True))
+    reward, terminated, truncated, live, spend = (np.stack(column) for column in zip(*rows, strict=True))
     reward = reward / agent.unit
     stacked = {name: np.concatenate(arrays) for name, arrays in stored.items()}
     discount, goes_on = chain(terminated, truncated, config.discount)
@@ -313,4 +337,7 @@ def _rollout(
         discount = np.where(free & ~terminated, 1.0, discount)
     target = q_lambda(reward, discount, np.stack(value[1:]), np.where(goes_on, config.trace, 0.0))
     flat = {"target": target, "reward": reward, "weight": live}
+    if ledger:
+        flat["spend"] = spend / spend_unit
+        stacked |= ledger.targets(discount, goes_on)
     return stacked | {name: array.reshape(-1).astype(np.float32) for name, array in flat.items()}

@@ -18,6 +18,8 @@ from multimodal_dql.learning.targets import NEVER
 __all__ = ["ScenarioAgent", "explore"]
 
 Array = NDArray[np.float64]
+PARTS = ("q", "reward", "spend", "price")
+"""Outputs of the network that a decision or its training reads."""
 
 
 def explore(
@@ -53,10 +55,14 @@ class ScenarioAgent:
     def __post_init__(self) -> None:
         import tensorflow as tf
 
-        def mean_q(inputs: dict[str, Any]) -> Any:
-            return tf.reduce_mean(self.network(inputs, training=False)["q"], axis=0)
+        def means(inputs: dict[str, Any]) -> Any:
+            out = self.network(inputs, training=False)
+            return tf.stack(
+                [tf.reduce_mean(out[name], axis=0) for name in (PARTS if "price" in out else PARTS[:1])],
+                axis=1,
+            )
 
-        self._compiled = tf.function(mean_q, jit_compile=True)
+        self._compiled = tf.function(means, jit_compile=True)
 
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``weights.safetensors`` into a folder of its own (see `scenario_file`)."""
@@ -85,6 +91,10 @@ class ScenarioAgent:
 
     def score(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Mean Q over members in units of `unit`, (N, A), of what `ObservationAdapter.inputs` gives."""
+        return self.parts(inputs)[:, 0]
+
+    def parts(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
+        """Means over members, (N, parts, A): `PARTS` where the network has prices, else Q alone; as in `score`."""
         n, out = len(inputs["available"]), []
         for start in range(0, n, self.batch):
             part = {name: array[start : start + self.batch] for name, array in inputs.items()}

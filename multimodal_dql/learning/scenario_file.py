@@ -43,7 +43,9 @@ class _Network(_Part):
     modality_dropout: float = Field(ge=0.0, lt=1.0)
     content_noise: float = Field(ge=0.0, le=1e6)
     seed: int = Field(ge=0, lt=2**31)
-    advantage: Literal["click_and_later", "reward_and_later", "reward_and_linear", "whole"]
+    advantage: Literal[
+        "click_and_later", "reward_and_later", "reward_and_linear", "reward_and_price", "whole"
+    ]
     value_scale: float = Field(gt=0.0, le=1e12)
     bins: int = Field(ge=0, le=512)
     bin_low: Finite

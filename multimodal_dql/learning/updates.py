@@ -15,6 +15,9 @@ FORGETS = 0.95
 """Share of the old mean that a running mean of a loss keeps after a round."""
 SMALLEST = 1e-12
 """No loss is divided by less."""
+SMALLEST_PRICE = 1e-2
+"""Nor that of prices, in units of a typical reward: where they are all zero, nothing is made of their rounding."""
+LOSSES = ("td_error", "reward_error", "spend_error", "price_error")
 
 
 class MinibatchLearner:
@@ -64,16 +67,20 @@ class MinibatchLearner:
         self.optimizer.learning_rate.assign(rate)
         if self.size is None:
             some = {name: tf.convert_to_tensor(array) for name, array in data.items()}
-            self.size = np.maximum(self._losses(some).numpy(), SMALLEST)
+            self.size = self._floored(self._losses(some).numpy())
         found = self._run(dict(data), tf.constant(index), tf.constant(self.size)).numpy()
-        self.size = FORGETS * self.size + (1.0 - FORGETS) * np.maximum(found, SMALLEST)
-        return {"td_error": float(found[0]), "reward_error": float(found[1])}
+        self.size = FORGETS * self.size + (1.0 - FORGETS) * self._floored(found)
+        return dict(zip(LOSSES, map(float, found), strict=False))
+
+    def _floored(self, losses: NDArray[np.float32]) -> NDArray[np.float32]:
+        floor = np.asarray([SMALLEST, SMALLEST, SMALLEST, SMALLEST_PRICE], np.float32)
+        return np.maximum(losses, floor[: len(losses)])
 
     def _updates(self, data: Any, index: Any, size: Any) -> Any:
         import tensorflow as tf
 
         steps = tf.shape(index)[0]
-        total = tf.zeros(2)
+        total = tf.zeros(4 if self.network.config.advantage == "reward_and_price" else 2)
         for i in tf.range(steps):
             total += self._update({name: tf.gather(array, index[i]) for name, array in data.items()}, size)
         return total / tf.cast(steps, "float32")
@@ -104,4 +111,16 @@ class MinibatchLearner:
             return tf.reduce_sum(tf.reduce_mean(weight[None] * tf.square(error), axis=1))
 
         reward = mean_square(out["reward"], batch["reward"]) if "reward" in out else tf.zeros(())
-        return tf.stack([mean_square(out["q"], batch["target"]), reward])
+        found = [mean_square(out["q"], batch["target"]), reward]
+        if "price" in out:
+            counts = batch["weight"][:, None] * batch["stocked"]
+            error = tf.square(out["price"] - batch["price"][None]) * counts[None]
+            per_row = tf.reduce_sum(error, axis=-1) / tf.maximum(
+                tf.reduce_mean(tf.reduce_sum(counts, axis=-1)), 1e-6
+            )
+            found[1] += mean_square(out["worth"] * batch["spend"][None, :, None], batch["reward"])
+            found += [
+                mean_square(out["spend"], batch["spend"]),
+                tf.reduce_sum(tf.reduce_mean(per_row, axis=1)),
+            ]
+        return tf.stack(found)

@@ -46,6 +46,7 @@ FORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "content": ({}, {"advantage": "whole", "value_scale": 8.0}),
     "two things to do with each": ({"repeats": 2}, {"advantage": "reward_and_later"}),
     "no content": ({"content": False}, {"advantage": "reward_and_linear"}),
+    "prices": ({}, {"advantage": "reward_and_price"}),
     "bins": ({}, {"advantage": "whole", "bins": 11, "bin_high": 3.0}),
 }
 

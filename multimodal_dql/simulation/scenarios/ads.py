@@ -199,6 +199,21 @@ class AdsVectorEnv(ScenarioVectorEnv):
         market.allowed(self._rules, self._market, out)
         return out
 
+    def stocks(self) -> tuple[Array, Bools]:
+        """What the actions use up, (N, K + 1) each.
+
+        Returns:
+            left: clicks that the campaign's budget can still pay; inf for the house ad.
+            open: not capped for the user who looks now, so allowed if the budget pays.
+        """
+        left, free = np.full((self.num_envs, self.config.campaigns + 1), np.inf), self.allowed()
+        market.stocks(self._rules, self._market, left, free)
+        return left, free
+
+    def shadow(self, shown: Bools) -> None:
+        """Wear out and cap sold-out campaigns as if they had been shown to the user who looks now, (N, K + 1)."""
+        market.shadow(self._market, shown)
+
     def expected_rewards(self) -> Array:
         """Expected value of each action, conversions included whenever they arrive; see `ScenarioVectorEnv`."""
         out = np.zeros((self.num_envs, self.config.campaigns + 1))

@@ -19,7 +19,18 @@ from multimodal_dql.simulation.compiled import compiled, normals, uniforms
 from multimodal_dql.simulation.dynamics import conversion_delay_hours, conversion_value, logistic, wear
 from multimodal_dql.simulation.scenarios.draws import heavy_tailed, log_uniform
 
-__all__ = ["Market", "Rules", "allowed", "describe", "draw", "empty_market", "show", "worths"]
+__all__ = [
+    "Market",
+    "Rules",
+    "allowed",
+    "describe",
+    "draw",
+    "empty_market",
+    "shadow",
+    "show",
+    "stocks",
+    "worths",
+]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -200,6 +211,26 @@ def allowed(r: Rules, m: Market, out: Bools) -> None:
             pays = m.spent[i, k] + m.click_value[i, k] <= m.budget[i, k] * (1.0 + 1e-12)
             out[i, k] = pays and m.today[i, m.user[i], k] < r.cap
         out[i, m.appeal.shape[1]] = True
+
+
+@compiled
+def stocks(r: Rules, m: Market, left: Array, free: Bools) -> None:
+    """Fill `left` (N, K + 1) with the clicks that budgets can still pay, `free` with who is not capped."""
+    for i in range(len(left)):
+        for k in range(m.appeal.shape[1]):
+            rest = m.budget[i, k] * (1.0 + 1e-12) - m.spent[i, k]
+            left[i, k] = max(math.floor(rest / m.click_value[i, k]), 0.0)
+            free[i, k] = m.today[i, m.user[i], k] < r.cap
+
+
+@compiled
+def shadow(m: Market, shown: Bools) -> None:
+    """An exposure, without an impression, of each campaign in `shown` (N, K + 1) to the user who looks now."""
+    for i in range(len(shown)):
+        for k in range(m.appeal.shape[1]):
+            if shown[i, k]:
+                m.exposures[i, m.user[i], k] += 1
+                m.today[i, m.user[i], k] += 1
 
 
 @compiled

@@ -51,6 +51,28 @@ def test_a_cap_by_hand() -> None:
     assert (over, cut) == (True, False)
 
 
+def test_stocks_by_hand() -> None:
+    """A budget of two clicks, every impression clicked, a cap of three a day: 2, 1, 0 clicks left, never capped.
+
+    Then the sold-out campaign is shown in the shadow once: capped, nothing paid, nothing counted as an impression.
+    """
+    env = AdsVectorEnv(1, config(impressions=8, frequency_cap=3, budget_share=(0.25, 0.25)))
+    env.reset(seed=0)
+    for clicks in (2, 1, 0):
+        left, is_open = env.stocks()
+        np.testing.assert_array_equal(left, [[clicks, np.inf]])
+        np.testing.assert_array_equal(is_open, [[True, True]])
+        np.testing.assert_array_equal(env.allowed(), [[clicks > 0, True]])
+        told, *_ = env.step(np.array([0 if clicks else 1]))
+    impressions = told["campaign"][0, 0, CAMPAIGN_FEATURES.index("log_impressions")]
+    env.shadow(np.array([[True, False]]))
+    np.testing.assert_array_equal(env.stocks()[1], [[False, True]])
+    told, reward, *_ = env.step(np.array([1]))
+    assert reward[0] == 0.0
+    assert told["campaign"][0, 0, CAMPAIGN_FEATURES.index("log_impressions")] == impressions
+    assert told["campaign"][0, 0, CAMPAIGN_FEATURES.index("cap_left")] == 0.0
+
+
 def test_a_cap_counts_days() -> None:
     """One impression a day, two days of two: allowed, capped, allowed, capped."""
     env = AdsEnv(config(impressions=4, frequency_cap=1, budget_share=(1.0, 1.0), days=2.0))
