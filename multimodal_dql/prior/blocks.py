@@ -190,7 +190,10 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
 
 def _level(level: Mapping[str, Float], parts: Mapping[str, Float]) -> Float:
     """The logit of a click as far as tests tell it apart by their texts, up to a constant, (N, 1)."""
-    return np.asarray(sum((parts[name] @ weights for name, weights in level.items()), np.zeros(1)))[:, None]
+    told = (
+        part @ level[name] for name, part in parts.items() if name in level
+    )  # their order decides the rounding
+    return np.asarray(sum(told, np.zeros(1)))[:, None]
 
 
 def _spread(columns: Float) -> Float:

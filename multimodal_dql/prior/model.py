@@ -84,6 +84,7 @@ class ContentPrior:
         block: (P,) block of each column.
         hyper: variances.
         weights: posterior of the columns' effects.
+        level: variances of the regression between tests (`prior.level`), if there was one; not kept in files.
         overdispersion: of clicks, with which it was fitted.
         shrink: factor of the means, and
         sd_factor: of the sds, so that both fit tests outside training (`prior.reliability.recalibrated`).
@@ -100,6 +101,7 @@ class ContentPrior:
     sd_factor: float = 1.0
     fingerprints: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    level: Hyperparameters | None = None
 
     @property
     def blank_sd(self) -> float:
@@ -159,7 +161,7 @@ def fit_prior(
     contents: Contents,
     settings: BlockSettings | None = None,
     *,
-    start: Hyperparameters | None = None,
+    start: ContentPrior | None = None,
     noise: float | None = None,
     seed: int = 0,
 ) -> ContentPrior:
@@ -172,7 +174,7 @@ def fit_prior(
         tests: G tests.
         contents: their headlines (`headline_contents`).
         settings: blocks.
-        start: hyperparameters near those looked for, to save time.
+        start: a prior whose variances are near those looked for, to save time.
         noise: overdispersion of clicks; measured on the replicates of `tests` if None.
         seed: of the bootstrap behind the measured noise; changes no number of the fit.
 
@@ -194,19 +196,22 @@ def fit_prior(
     settings = settings or BlockSettings()
     compared = contents.take(arms)
     blocks = fit_blocks(compared, settings)
+    between = None
     if settings.level:
-        level = fit_level(level_parts(blocks, contents), tests, contents.known, phi)
+        level, between = fit_level(
+            level_parts(blocks, contents), tests, contents.known, phi, start.level if start else None
+        )
         blocks = with_level(blocks, level, compared)
     x, block = blocks.columns(compared)
     given = targets(tests, phi)
     noise_of = given.v + CONFOUNDED_SD**2 * tests.confounded[tests.test]
     used = Targets(given.test[arms], given.z[arms], noise_of[arms])
-    hyper = fit_hyperparameters(x, block, used, start)
+    hyper = fit_hyperparameters(x, block, used, start.hyper if start else None)
     weights = posterior(x, block, used, hyper)
     facts = {"tests": count, "tests_of_level": 0, "arms": int(arms.sum()), "seed": seed}
     if blocks.level:
         facts["tests_of_level"] = len(np.unique(tests.test[contents.known]))
-    return ContentPrior(blocks, block, hyper, weights, phi, facts=facts)
+    return ContentPrior(blocks, block, hyper, weights, phi, facts=facts, level=between)
 
 
 def cross_validate(
@@ -227,7 +232,7 @@ def cross_validate(
     scored = np.ones(tests.G, np.bool_) if scored is None else scored
     mean, sd = np.zeros((repeats, tests.A)), np.zeros((repeats, tests.A))
     fold, taus = np.zeros((repeats, tests.G), np.int64), []
-    start: Hyperparameters | None = None
+    start: ContentPrior | None = None
     phi = overdispersion(tests.replicates, seed=seed)[0] if noise is None else noise
     for r in range(repeats):
         fold[r] = component_folds(tests, folds, seed + r)
@@ -238,10 +243,8 @@ def cross_validate(
             train = tests.subset(trains)
             check_no_leak(train, tests.subset(held), pictures=bool(contents.pictures))
             arms = held[tests.test]
-            prior = fit_prior(
-                train, _renumbered(contents.take(trains[tests.test]), train), settings, start=start, noise=phi
-            )
-            start = prior.hyper
+            own = _renumbered(contents.take(trains[tests.test]), train)
+            start = prior = fit_prior(train, own, settings, start=start, noise=phi)
             found = prior.predict(contents.take(arms))
             mean[r, arms], sd[r, arms] = found.mean, found.sd
             taus.append(prior.hyper.tau)

@@ -62,7 +62,9 @@ def test_a_slope_between_tests_is_found_whatever_the_drift_over_time() -> None:
     n = np.full(g, 1_000_000)
     clicks = rng.binomial(n, 1 / (1 + np.exp(-logits)))
     made = make_tests(np.ones(g, np.int64), n, clicks, ["x"] * g)
-    found = fit_level({"a": x[:, :1], "b": x[:, 1:]}, made, np.ones(g, np.bool_), 1.0)
+    found, hyper = fit_level({"a": x[:, :1], "b": x[:, 1:]}, made, np.ones(g, np.bool_), 1.0)
+    assert hyper is not None
+    assert hyper.log_s.shape == (2,)
     np.testing.assert_allclose([found["a"][0], found["b"][0]], [2.0, -1.0], atol=0.01)
 
 
@@ -79,15 +81,15 @@ def test_arms_count_by_their_impressions_and_unknown_ones_not_at_all() -> None:
     clicks[2::3] = 499_999
     made = make_tests(np.full(g, 3), n, clicks, ["x"] * (3 * g))
     known = np.tile([True, True, False], g)
-    assert fit_level({"a": x}, made, known, 1.0)["a"][0] == pytest.approx(1.0, abs=0.01)
+    assert fit_level({"a": x}, made, known, 1.0)[0]["a"][0] == pytest.approx(1.0, abs=0.01)
 
 
 def test_little_is_not_learned_from() -> None:
     made, contents, _ = newsroom(30, MINIMUM_TESTS - 31, 3, between=1.0)
-    assert fit_level({"v": contents.vectors["vectors"]}, made, contents.known, 1.0) == {}
+    assert fit_level({"v": contents.vectors["vectors"]}, made, contents.known, 1.0) == ({}, None)
     made, contents, _ = newsroom(30, MINIMUM_TESTS - 30, 3, between=1.0)
-    assert set(fit_level({"v": contents.vectors["vectors"]}, made, contents.known, 1.0)) == {"v"}
-    assert fit_level({}, made, contents.known, 1.0) == {}
+    assert set(fit_level({"v": contents.vectors["vectors"]}, made, contents.known, 1.0)[0]) == {"v"}
+    assert fit_level({}, made, contents.known, 1.0) == ({}, None)
     blocks = fit_blocks(contents, LINEAR)
     assert with_level(blocks, {}, contents) is blocks
 
