@@ -110,7 +110,7 @@ class Agent:
             )
             layer = LastLayer.prior(sum(projection.widths))
             agent = cls(projection, context, CandidateQNetwork(config), base_rate, layer)
-            agent.estimate(_blank(config))  # builds the weights
+            agent.network.build()
         return agent
 
     @property
@@ -163,11 +163,16 @@ class Agent:
         return np.asarray(self.estimate(state).q.mean(axis=0))
 
     def _forward(self, inputs: dict[str, NDArray[Any]]) -> Any:
-        """The network as one compiled graph for every batch and set size."""
+        """The network as one compiled graph for every set size: traced once, because tracing takes a second."""
         import tensorflow as tf
 
         if not hasattr(self, "_compiled"):
-            self._compiled = tf.function(lambda x: self.network(x, training=False), reduce_retracing=True)
+            width = {name: array.shape[1:] for name, array in inputs.items()}
+            sets = {name: (None, *shape[1:]) for name, shape in width.items() if name != "context"}
+            form = {n: tf.TensorSpec((BATCH, *shape), inputs[n].dtype) for n, shape in (width | sets).items()}
+            self._compiled = tf.function(
+                lambda x: self.network(x, training=False), input_signature=[form], autograph=False
+            )
         return self._compiled({name: tf.convert_to_tensor(array) for name, array in inputs.items()})
 
     def save(self, folder: Path) -> None:
@@ -261,18 +266,6 @@ def _projection(
     if components.ndim != 2 or mean.shape != components.shape[:1] or components.shape[1] != width:
         raise ValueError("shape")
     return EncoderProjection(name, modality, fingerprint, mean, components)
-
-
-def _blank(config: Any) -> State:
-    """One empty decision, to build the weights."""
-    return State(
-        content=np.zeros((1, 2, sum(config.widths)), np.float32),
-        present=np.zeros((1, 2, len(config.widths)), np.float32),
-        record=np.zeros((1, 2, config.record_width), np.float32),
-        context=np.zeros((1, config.context_width), np.float32),
-        available=np.ones((1, 2), bool),
-        item=np.zeros(1, np.int64),
-    )
 
 
 def _pad(array: NDArray[Any]) -> NDArray[Any]:

@@ -74,7 +74,9 @@ class Learner:
         self.content, self.present = tf.constant(c.content), tf.constant(c.present)
         self.table, self.available = tf.constant(c.table), tf.constant(c.available)
         self.bags = tf.constant(bags.astype(np.float32))
-        self._run, self._one = tf.function(self._updates), tf.function(self._update)
+        # AutoGraph is not needed, and rewriting code takes longer than tracing it.
+        self._run = tf.function(self._updates, autograph=False)
+        self._one = tf.function(self._update, autograph=False)
 
     def learn(self, batches: Mapping[str, NDArray[Any]]) -> dict[str, float]:
         """Take one step for each leading index of `batches`."""
@@ -136,11 +138,14 @@ class Learner:
     def _updates(self, batches: Any) -> Any:
         import tensorflow as tf
 
-        total = tf.zeros(len(METRICS))
         steps = next(iter(batches.values())).shape[0]
-        for i in tf.range(steps):
-            total += self.updater.update({name: array[i] for name, array in batches.items()}).metrics
-        return total / steps
+
+        def once(i: Any, total: Any) -> tuple[Any, Any]:
+            found = self.updater.update({name: array[i] for name, array in batches.items()})
+            return i + 1, total + found.metrics
+
+        start = (tf.constant(0), tf.zeros(len(METRICS)))
+        return tf.while_loop(lambda i, _: i < steps, once, start)[1] / steps
 
     def _update(self, batch: Any) -> tuple[Any, Any]:
         import tensorflow as tf

@@ -207,6 +207,18 @@ class CandidateQNetwork(keras.Model):
         self.dropout_seed = keras.random.SeedGenerator(config.seed)
         self.noise_seed = keras.random.SeedGenerator(config.seed + 1)
 
+    def build(self, input_shape: Any = None) -> None:
+        """Every layer's weights, by one empty decision; without this Keras traces a graph to find them."""
+        c = self.config
+        blank = {
+            "content": ops.zeros((1, 2, sum(c.widths))),
+            "present": ops.zeros((1, 2, len(c.widths))),
+            "record": ops.zeros((1, 2, c.record_width)),
+            "context": ops.zeros((1, c.context_width)),
+            "available": ops.ones((1, 2)),
+        }
+        self.call(blank)
+
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """See the class."""
         present, content = inputs["present"], inputs["content"]

@@ -234,7 +234,7 @@ class Opinion:
                 seed=c.seed,
             )
             self.network = CandidateQNetwork(network)
-            self.network(_blank(network))
+            self.network.build()
             update = UpdateConfig(c.learning_rate, epsilon=1e-7, weight_decay=c.weight_decay, clip_norm=5.0)
             self.adam = Adam(as_variables(self.network.trainable_variables), update)
             self._fit = tf.function(self._steps, reduce_retracing=True)
@@ -290,14 +290,3 @@ _ROWS = ("sets", "record", "context", "action", "reward", "offset")
 
 def _part(data: dict[str, Any], start: int) -> dict[str, Any]:
     return {name: data[name][start : start + CHUNK] for name in _ROWS}
-
-
-def _blank(config: Any) -> dict[str, Any]:
-    """One empty decision, to build the weights."""
-    return {
-        "content": np.zeros((1, 2, sum(config.widths)), np.float32),
-        "present": np.ones((1, 2, len(config.widths)), np.float32),
-        "record": np.zeros((1, 2, config.record_width), np.float32),
-        "context": np.zeros((1, config.context_width), np.float32),
-        "available": np.ones((1, 2), bool),
-    }

@@ -20,6 +20,8 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Every processor has a test run of its own: threads of one that wait for each other take time from the other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # XLA then compiles twice as fast; what it compiled runs more slowly, but not for long in a test.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import numpy as np
 import pytest
@@ -27,6 +29,8 @@ from PIL import Image
 
 from multimodal_dql.__main__ import main
 from multimodal_dql.encoders.paths import cache_root
+
+from .graphs import SharedAgents, SharedGraphs
 
 COLUMNS = ("item_id", "variant_id", "image", "caption", "audio")
 # No column for impressions and clicks; Chinese, emoji and right-to-left text; one picture that does not exist.
@@ -205,6 +209,23 @@ def trained_run(stories: Path, cache: Path, tmp_path_factory: pytest.TempPathFac
             assert done.code == 0, done.err
             said.write_text(json.dumps(asdict(done)))
     return run, Done(**json.loads(said.read_text()))
+
+
+@pytest.fixture(scope="session")
+def graphs() -> SharedGraphs:
+    return SharedGraphs()
+
+
+@pytest.fixture(scope="module")
+def shared_graphs(graphs: SharedGraphs) -> Iterator[SharedGraphs]:
+    """All trainings of a file that asks for it compute with graphs that other trainings of this form left."""
+    with graphs.used():
+        yield graphs
+
+
+@pytest.fixture(scope="session")
+def shared_agents() -> SharedAgents:
+    return SharedAgents()
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.training import TrainConfig, train_from_log
 from tests.test_logged import CONTEXT
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 HUES = 48
 COLOURS = {f"hue{n}": tuple(round(255 * c) for c in colorsys.hsv_to_rgb(n / HUES, 1, 1)) for n in range(HUES)}
 MEANINGS = np.random.default_rng(0).standard_normal((HUES, 32)).astype(np.float32)

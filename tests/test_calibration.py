@@ -16,6 +16,8 @@ from multimodal_dql.training import TrainConfig, train_in_world
 
 from .simulation.worlds import projection, world
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 
 def test_bins_by_hand() -> None:
     stated = np.array([0.0, 0.05, 0.3, 0.4, 0.75, 1.0])

@@ -22,6 +22,8 @@ from .test_logged import CONTEXT as TOLD
 from .test_logged import FEATURES, SMALL, event
 from .test_logged import write as write_log
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 PERSON = "读者-7"
 
 

@@ -30,10 +30,9 @@ from multimodal_dql.simulation.sessions import Steps
 from multimodal_dql.stability import read_stability
 from multimodal_dql.training import TrainConfig, train
 
-from .graphs import SharedGraphs
 from .test_state import encoded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_graphs")]
 
 CONFIG = TrainConfig(
     iterations=8, sessions=32, updates=4, batch=32, members=2, folds=2, hidden=8, checkpoint_every=1, seed=3
@@ -79,14 +78,8 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.fixture(scope="module")
-def graphs() -> SharedGraphs:
-    return SharedGraphs()
-
-
 @pytest.fixture
-def bench(graphs: SharedGraphs, older: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    graphs.use(monkeypatch)
+def bench(older: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     run = Path(shutil.copytree(older, tmp_path / "run"))
     made = Bench(run, monkeypatch, (run / "weights.safetensors").read_bytes(), [])
     yield made

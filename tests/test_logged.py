@@ -25,8 +25,9 @@ from multimodal_dql.training import TrainConfig, train_from_log
 from multimodal_dql.transitions import transitions_of
 
 from .conftest import Call
-from .graphs import SharedGraphs
 from .test_state import encoded
+
+pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 FEATURES = encoded(items=6)
 CONTEXT = {
@@ -230,9 +231,7 @@ def test_cql_presses_down_what_the_log_never_did(value_loss: str, least: float, 
     assert gaps[1] < gaps[0] - least
 
 
-def test_interrupted_it_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_it_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     class Cut(Exception):
         pass
 
@@ -240,7 +239,6 @@ def test_interrupted_it_goes_on_as_if_nothing_had_happened(
         if done == 3:
             raise Cut
 
-    SharedGraphs().use(monkeypatch)
     log = random_log(tmp_path / "log.parquet", 800)
     config = replace(SMALL, checkpoint_every=1, cql=0.1)
     train_from_log(FEATURES, config, log, run=tmp_path / "whole")

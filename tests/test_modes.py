@@ -23,8 +23,9 @@ from multimodal_dql.training import TrainConfig, train_in_world
 from multimodal_dql.training_loop import About, Training
 from multimodal_dql.transitions import fields_of
 
-from .graphs import SharedGraphs
 from .simulation.worlds import projection, world
+
+pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 TINY = TrainConfig(
     iterations=4, sessions=24, updates=3, batch=16, members=2, folds=2, hidden=8, checkpoint_every=1
@@ -36,22 +37,10 @@ def weights(run: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def graphs() -> SharedGraphs:
-    return SharedGraphs()
-
-
-@pytest.fixture(autouse=True)
-def _shared(graphs: SharedGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs.use(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def plain(graphs: SharedGraphs, tmp_path_factory: pytest.TempPathFactory) -> str:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights of the default."""
     run = tmp_path_factory.mktemp("plain")
-    with pytest.MonkeyPatch.context() as patch:
-        graphs.use(patch)
-        train_in_world(world(items=6), projection(), TINY, run=run)
+    train_in_world(world(items=6), projection(), TINY, run=run)
     return weights(run)
 
 

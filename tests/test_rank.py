@@ -19,6 +19,8 @@ from multimodal_dql.training import TrainConfig, train
 
 from .test_state import encoded
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=8))
 def test_probabilities_sum_to_one(log_rate: list[float]) -> None:

@@ -22,6 +22,8 @@ from multimodal_dql.training import TrainConfig, train_in_world
 from .graphs import SharedGraphs
 from .simulation.worlds import projection, world
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 TINY = TrainConfig(
     iterations=6, sessions=24, updates=2, batch=8, members=2, folds=2, hidden=4, checkpoint_every=1
 )
@@ -63,16 +65,6 @@ def scalars(run: Path) -> list[tuple[int, str, float]]:
 
 
 @pytest.fixture(scope="module")
-def graphs() -> SharedGraphs:
-    return SharedGraphs()
-
-
-@pytest.fixture(autouse=True)
-def _shared(graphs: SharedGraphs, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs.use(monkeypatch)
-
-
-@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nothing interrupted."""
     run = tmp_path_factory.mktemp("whole")
@@ -91,13 +83,13 @@ def test_checkpoints_change_nothing_and_are_gone_afterwards(whole: Path, tmp_pat
 
 
 def test_resumed_it_ends_with_the_same_bytes(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, shared_graphs: SharedGraphs
 ) -> None:
-    monkeypatch.undo()  # each with a graph of its own, as in processes of their own
-    with pytest.raises(Cut):
-        learn(tmp_path, progress=stop_at(4))
-    assert [p.name for p in tmp_path.iterdir()] == ["unfinished"]
-    learn(tmp_path, resume=True)
+    with shared_graphs.unused():
+        with pytest.raises(Cut):
+            learn(tmp_path, progress=stop_at(4))
+        assert [p.name for p in tmp_path.iterdir()] == ["unfinished"]
+        learn(tmp_path, resume=True)
     assert files(tmp_path) == files(whole)
     assert scalars(tmp_path) == scalars(whole)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

@@ -21,6 +21,8 @@ from multimodal_dql.training import TrainConfig, read_audience, train, train_in_
 from .simulation.worlds import projection, world
 from .test_state import encoded
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 SMALL = TrainConfig(iterations=12, sessions=128, updates=8, batch=64, members=4, folds=2, hidden=16)
 
 

@@ -137,7 +137,7 @@ def candidate_learner(job: Job) -> Learner:
     shape = NetworkConfig(widths, context, RECORD_WIDTH, 0.05, hidden=job.set_hidden, members=1)
     networks = [CandidateQNetwork(shape) for _ in range(2)]
     for network in networks:
-        network(state(tf.zeros(job.batch // job.update.shards, tf.int32)))
+        network.build()
     updater = Updater(networks[0], networks[1], job.update, observe=observe, training=True)
     return Learner(updater, replay, job.batch)
 

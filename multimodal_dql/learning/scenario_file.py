@@ -180,11 +180,7 @@ def _network(saved: Saved, tensors: dict[str, NDArray[np.float32]]) -> Any:
         from multimodal_dql.network import CandidateQNetwork, NetworkConfig
 
         network = CandidateQNetwork(NetworkConfig(**saved.network.model_dump()))
-        n, c = 2, saved.network
-        shapes = {"content": (n, n, c.widths[0]), "present": (n, n, 1), "record": (n, n, c.record_width)}
-        blank: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        context = np.zeros((n, c.context_width), np.float32)
-        network(blank | {"context": context, "available": np.ones((n, n), np.bool_)})
+        network.build()
     for variable in network.weights:
         if variable.dtype == "float32":
             variable.assign(tensors[f"network/{variable.path}"])

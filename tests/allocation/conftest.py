@@ -20,16 +20,15 @@ CLICKY = EngagementModel(base_logit_mean=-2.0)
 """Tests with many clicks, in which little learning goes a long way."""
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _shared() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        SharedAgents().use(patch)
+@pytest.fixture(autouse=True, scope="module")
+def _shared(shared_agents: SharedAgents) -> Iterator[None]:
+    with shared_agents.used():
         yield
 
 
 @pytest.fixture(scope="session")
-def policy(_shared: None, tmp_path_factory: pytest.TempPathFactory) -> AllocationPolicy:
-    with made_once(tmp_path_factory, "allocation") as (folder, new):
+def policy(shared_agents: SharedAgents, tmp_path_factory: pytest.TempPathFactory) -> AllocationPolicy:
+    with made_once(tmp_path_factory, "allocation") as (folder, new), shared_agents.used():
         kept = folder / "policy.pickle"
         if new:
             kept.write_bytes(pickle.dumps(train_allocation(CLICKY, SMALL, seed=3)))

@@ -4,7 +4,6 @@ from multimodal_dql.bench.experiments import bench_experiments
 from multimodal_dql.bench.horizon import bench_horizon
 from multimodal_dql.bench.simulator import REFERENCE, bench_simulator
 from multimodal_dql.training import TrainConfig
-from tests.graphs import SharedGraphs
 
 
 def test_the_simulator_bench_counts_what_it_ran():
@@ -33,9 +32,9 @@ def test_the_experiments_bench_measures_what_it_says():
 
 
 @pytest.mark.slow
-def test_looking_ahead_pays_where_what_follows_depends_on_it(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.usefixtures("shared_graphs")
+def test_looking_ahead_pays_where_what_follows_depends_on_it():
     """The gain is a third or more on every seed that was tried; here 3 members after a third of the training."""
-    SharedGraphs().use(monkeypatch)
     measured = bench_horizon(sessions=2000, training=TrainConfig(iterations=14, members=3))
     assert measured["tempting"]["winner"] == "ahead"
     assert measured["tempting"]["ahead_over_greedy"]["low"] > 0.05

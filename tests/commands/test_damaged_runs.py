@@ -14,6 +14,8 @@ import pytest
 from tests.commands.refusals import assert_refused, change
 from tests.conftest import Call
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 
 @pytest.mark.slow
 def test_a_truncated_run(call: Call, stories: Path, copy: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Call
 from tests.logs import ROOM, Newsroom, newsroom_log
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:

@@ -14,6 +14,8 @@ from tests.conftest import Call
 from tests.datasets.logs import START, lines, row, rows, write_jsonl, write_parquet
 from tests.datasets.test_events_bad_logs import WRONG_FILES, WRONG_LINES, WRONG_ROWS
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 
 def test_a_clean_log(call: Call, tmp_path: Path) -> None:
     done = call("events", "check", write_parquet(tmp_path / "日志.parquet", rows(6)), "--json")

@@ -15,6 +15,8 @@ from multimodal_dql.errors import ABTestsError, CatalogueError, OutputError, Run
 from multimodal_dql.prior.file import ARRAYS_NAME, FILE_NAME, read_prior
 from multimodal_dql.terminal import set_language
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 RUNNER = CliRunner(env={"COLUMNS": "120"})
 
 

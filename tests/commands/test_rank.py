@@ -11,6 +11,8 @@ import pytest
 from tests.commands.refusals import assert_refused
 from tests.conftest import ROWS, Call, Done, run_command, write_catalogue
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 LEFT_OUT = "left out: 彗星 / 丙, image: "
 
 

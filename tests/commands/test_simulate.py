@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Call
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 COMPARISON = {"arm", "against", "effect", "low", "high", "p_adjusted", "ending"}
 
 

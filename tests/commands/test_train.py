@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands.refusals import assert_refused
-from tests.conftest import Call, Done, run_command
+from tests.conftest import Call, Done
+
+pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 LEFT_OUT = "left out: 彗星 / 丙, image: "
 
@@ -150,7 +152,7 @@ def test_killed_and_resumed_a_training_ends_with_the_same_bytes(
     other = call(*often, "--out", killed, "--resume", "--discount", 0.9)
     assert (other.code, other.out, len(other.lines)) == (2, "", 2), other.err
     assert "was made with discount = 0.5, and now it is 0.9" in other.lines[-1]
-    done = run_command(*often, "--out", killed, "--resume", "--json", cache=cache, seconds=600)
+    done = call(*often, "--out", killed, "--resume", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["stability"]["iterations"] == 6
     names = {p.name for p in whole.iterdir() if p.is_file()}

@@ -24,6 +24,8 @@ from multimodal_dql.errors import EncoderError
 from multimodal_dql.features import features
 from tests.conftest import run_command
 
+pytestmark = pytest.mark.usefixtures("shared_graphs")
+
 ROOT = Path(__file__).parents[2]
 
 TOY = """import itertools, time

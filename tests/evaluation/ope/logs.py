@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from multimodal_dql.evaluation.ope import Decisions
+from multimodal_dql.evaluation.ope import Decisions, Steps
 
 # Three decisions of two candidates. Weights 1/.5 = 2, .5/.25 = 2, .2/.8 = .25.
 THREE = Decisions(
@@ -41,3 +41,15 @@ def take(d: Decisions, rows: Any) -> Decisions:
     return Decisions(
         d.unit[rows], d.reward[rows], d.action[rows], d.propensity[rows], d.target[rows], predicted
     )
+
+
+def padded(steps: Steps, more: int = 2) -> Steps:
+    """The same sessions with `more` steps that nothing was shown in."""
+    fill = {"reward": 0, "propensity": 1, "chosen": 1, "shown": 0, "direct": 0, "alone": 1}
+    longer = {
+        name: None
+        if getattr(steps, name) is None
+        else np.pad(getattr(steps, name), ((0, 0), (0, more)), constant_values=value)
+        for name, value in fill.items()
+    }
+    return Steps(unit=steps.unit, **longer)

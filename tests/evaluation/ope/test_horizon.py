@@ -17,6 +17,7 @@ from multimodal_dql.evaluation.ope import (
     Steps,
 )
 
+from .logs import padded
 from .worlds import Chain
 
 CHAIN = Chain.made()
@@ -53,20 +54,7 @@ def test_pieces_of_other_lengths_equal_the_whole() -> None:
     steps = logged(CHAIN, 3000, 5, 1)
     whole = StepEvaluation(["pdis", "pddr"], discount=0.9, bootstraps=0).update(steps).result()
     first, rest = steps.part(0, 1000), steps.part(1000, 3000)
-    padded = Steps(
-        **{
-            name: np.pad(getattr(first, name), ((0, 0), (0, 2)), constant_values=fill)
-            for name, fill in (
-                ("reward", 0),
-                ("propensity", 1),
-                ("chosen", 1),
-                ("shown", 0),
-                ("direct", 0),
-            )
-        },
-        unit=first.unit,
-    )
-    long = StepEvaluation(["pdis", "pddr"], discount=0.9, bootstraps=0).update(padded)
+    long = StepEvaluation(["pdis", "pddr"], discount=0.9, bootstraps=0).update(padded(first))
     found = long.merge(StepEvaluation(["pdis", "pddr"], discount=0.9, bootstraps=0).update(rest)).result()
     assert found.estimates["pddr"].value == pytest.approx(whole.estimates["pddr"].value, rel=1e-12)
     assert found.diagnostics.effective[:5] == pytest.approx(whole.diagnostics.effective, rel=1e-12)

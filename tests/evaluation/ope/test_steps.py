@@ -22,6 +22,7 @@ from multimodal_dql.evaluation.ope import (
     Steps,
 )
 
+from .logs import padded
 from .worlds import Chain, Slates
 
 # One slate of two positions: w = .5 / .25 = 2, .2 / .4 = .5, so W = 2, 1.
@@ -128,18 +129,7 @@ def test_pieces_equal_the_whole(make: Callable[[], Estimator]) -> None:
 @pytest.mark.parametrize("make", EVERY)
 def test_padding_adds_nothing(make: Callable[[], Estimator]) -> None:
     steps = random_steps(40, 3, 5)
-    padded = {}
-    for name, fill in (
-        ("reward", 0),
-        ("propensity", 1),
-        ("chosen", 1),
-        ("shown", 0),
-        ("direct", 0),
-        ("alone", 1),
-    ):
-        padded[name] = np.pad(getattr(steps, name), ((0, 0), (0, 2)), constant_values=fill)
-    longer = Steps(unit=steps.unit, **padded)
-    assert make().update(longer).result().value == pytest.approx(
+    assert make().update(padded(steps)).result().value == pytest.approx(
         make().update(steps).result().value, rel=1e-13
     )
 
