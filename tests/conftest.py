@@ -23,6 +23,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # XLA then compiles twice as fast; what it compiled runs more slowly, but not for long in a test.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,6 +32,10 @@ from multimodal_dql.__main__ import main
 from multimodal_dql.encoders.paths import cache_root
 
 from .graphs import SharedAgents, SharedGraphs
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 COLUMNS = ("item_id", "variant_id", "image", "caption", "audio")
 # No column for impressions and clicks; Chinese, emoji and right-to-left text; one picture that does not exist.

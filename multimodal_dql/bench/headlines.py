@@ -60,7 +60,7 @@ REFERENCE = {
 """Published or usual figures of other protocols; not comparable row by row."""
 
 TWO_ARM_TESTS = 8000
-QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS = 300, 2, 8
+QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS, QUICK_TWO_ARM_TESTS = 300, 2, 8, 1000
 ABLATION_TAUS = (50, 200, 400, 1000)
 
 
@@ -75,6 +75,7 @@ def bench_headlines(
     rounds: int = ROUNDS,
     seed: int = 0,
     draws: int = 5,
+    two_armed: int = TWO_ARM_TESTS,
     taus: Sequence[int] = TAUS,
     settings: BlockSettings | None = None,
     cache: Path | None = None,
@@ -95,6 +96,7 @@ def bench_headlines(
         rounds: of learning the allocation.
         seed: of folds and bootstraps.
         draws: simulated copies of the tests behind the ceiling.
+        two_armed: simulated tests behind the table of two arms.
         taus: impressions an arm of the replays.
         settings: blocks of the prior.
         cache: folder of the embeddings.
@@ -108,6 +110,7 @@ def bench_headlines(
         everything = sampled(everything, QUICK_TESTS, seed)
         tests = tests.subset(np.isin(tests.test_ids, everything.test_ids))
         repeats, seeds, rounds = 1, min(seeds, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
+        two_armed = min(two_armed, QUICK_TWO_ARM_TESTS)
     config = AllocationConfig().of_rounds(rounds)
     prints = [encoder_info(name).fingerprint for name in ENCODERS]
     kept = Kept.of(
@@ -124,7 +127,7 @@ def bench_headlines(
             "time_split": _by_time(everything, contents, settings, seed),
             "leak": leak_demonstration(tests, pairs_of(tests), seed),
         }
-    out |= _allocation(case, range(seeds), taus, seed, say)
+    out |= _allocation(case, range(seeds), taus, seed, two_armed, say)
     return {
         **out,
         "protocol": {
@@ -170,9 +173,14 @@ def _prediction(case: Case, seed: int, draws: int) -> dict[str, Any]:
 
 
 def _allocation(
-    case: Case, seeds: Sequence[int], taus: Sequence[int], seed: int, say: Callable[[str], None]
+    case: Case,
+    seeds: Sequence[int],
+    taus: Sequence[int],
+    seed: int,
+    two_armed: int,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Both truths, what the parts add, and the intervals."""
+    """Both truths, what the parts add, and the intervals; `two_armed` tests for the table of two arms."""
     tests = case.tests
     truths = {
         "allocation": case.truth(observed_truth(tests)),
@@ -202,7 +210,7 @@ def _allocation(
         rate=learned.base_rate,
         weight=scattered_worth(float(np.median(case.sd)), learned.base_rate),
         taus=taus,
-        tests=TWO_ARM_TESTS,
+        tests=two_armed,
     )
     return out
 
