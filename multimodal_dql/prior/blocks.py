@@ -190,9 +190,8 @@ def _parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
 
 def _level(level: Mapping[str, Float], parts: Mapping[str, Float]) -> Float:
     """The logit of a click as far as tests tell it apart by their texts, up to a constant, (N, 1)."""
-    told = (
-        part @ level[name] for name, part in parts.items() if name in level
-    )  # their order decides the rounding
+    # In the order of the columns, which decides the rounding: weights come back from a file in another.
+    told = (part @ level[name] for name, part in parts.items() if name in level)
     return np.asarray(sum(told, np.zeros(1)))[:, None]
 
 
