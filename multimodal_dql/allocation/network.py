@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["AllocationNetwork"]
 Float = NDArray[np.float32]
 
 EPSILON = np.float32(1e-5)
-ROWS = 4096
+ROWS = 512
 """Tests scored at once: what lies between the products stays in the processor's cache."""
 LOWEST = np.float32(-1e3)
 """Where `multimodal_dql.network` bounds the maximum over arms."""
@@ -141,33 +142,44 @@ class AllocationNetwork:
         return out
 
     def _advantages(self, arms: Float, tests: Float, available: NDArray[np.bool_]) -> Float:
-        b, k, r = arms.shape
-        live = np.flatnonzero(available)
-        rows = ((arms.reshape(-1, r)[live] - self.record_mean) / self.record_sd) @ self.fuse + self.fuse_bias
-        hidden: Any = _relu(_norm(rows, self.fuse_gain, self.fuse_offset))
+        record = (arms - self.record_mean) / self.record_sd
         context = (tests - self.context_mean) / self.context_sd
-        audience: Any = context @ self.audience + self.audience_bias
-        audience = _relu(_norm(audience, self.audience_gain, self.audience_offset))
-        gamma, beta = np.split(audience @ self.film + self.film_bias, 2, axis=1)
-        test = live // k
-        hidden = hidden * (1.0 + gamma[test]) + beta[test]
-        starts = np.searchsorted(test, np.arange(b))
-        mean = np.add.reduceat(hidden, starts, axis=0) / available.sum(
-            axis=1, keepdims=True, dtype=np.float32
-        )
-        peak = np.maximum(np.maximum.reduceat(hidden, starts, axis=0), LOWEST)
-        around = np.concatenate([mean, peak], axis=1) @ self.siblings + self.siblings_bias
-        scored = hidden @ self.own + self.own_bias + around[test]
-        out = np.zeros(b * k, np.float32)
-        out[live] = _relu(_norm(scored, self.set_gain, self.set_offset)) @ self.ahead
-        return out.reshape(b, k)
+        fuse, fuse_bias, audience, audience_bias, own, siblings, set_bias = self._centred
+        hidden: Any = _relu(_norm(record @ fuse + fuse_bias, self.fuse_gain, self.fuse_offset))
+        heard: Any = _norm(context @ audience + audience_bias, self.audience_gain, self.audience_offset)
+        gamma, beta = np.split(_relu(heard) @ self.film + self.film_bias, 2, axis=1)
+        hidden *= 1.0 + gamma[:, None]
+        hidden += beta[:, None]
+        around = np.concatenate(_pool(hidden, available), axis=1) @ siblings + set_bias
+        scored = hidden @ own
+        scored += around[:, None]
+        return np.asarray(_relu(_norm(scored, self.set_gain, self.set_offset)) @ self.ahead)
+
+    @cached_property
+    def _centred(self) -> tuple[Float, ...]:
+        """Kernels and biases in front of a normalisation, each less its mean over H: what they make has mean 0."""
+        before = (self.fuse, self.fuse_bias, self.audience, self.audience_bias, self.own, self.siblings)
+        both = self.own_bias + self.siblings_bias
+        return tuple(x - x.mean(axis=-1, keepdims=True) for x in (*before, both))
+
+
+def _pool(hidden: Float, available: NDArray[np.bool_]) -> tuple[Float, Float]:
+    """Mean and maximum over the available arms: (B, K, H) to two of (B, H)."""
+    if available.all():
+        mean, peak = hidden.sum(axis=1) / np.float32(hidden.shape[1]), hidden.max(axis=1)
+    else:
+        live = available[:, :, None]
+        mean = np.where(live, hidden, np.float32(0.0)).sum(axis=1) / live.sum(axis=1, dtype=np.float32)
+        peak = np.where(live, hidden, LOWEST).max(axis=1)
+    return mean, np.maximum(peak, LOWEST)
 
 
 def _norm(x: NDArray[Any], gain: Float, offset: Float) -> Float:
-    """Layer normalisation over the last axis."""
-    x = x - x.mean(axis=-1, keepdims=True)
-    x *= 1.0 / np.sqrt(np.einsum("ij,ij->i", x, x)[:, None] / np.float32(x.shape[1]) + EPSILON)
-    return np.asarray(x * gain + offset)
+    """Layer normalisation over the last axis of what has mean 0 there; in place."""
+    x *= 1.0 / np.sqrt(np.einsum("...j,...j->...", x, x)[..., None] / np.float32(x.shape[-1]) + EPSILON)
+    x *= gain
+    x += offset
+    return x
 
 
 def _relu(x: Float) -> Float:

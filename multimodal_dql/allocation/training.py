@@ -2,6 +2,8 @@
 
 The reward is the expected advantage of the chosen arm over the test's mean, which a simulation knows and which has no
 luck of the draw in it, relative to the test's click rate, so that a test of few clicks teaches as much as one of many.
+What one who knows the true rates would expect of a test's rest is taken out of the return, because it says nothing of
+the choice (`simulation.scenarios.headline_kernel.hindsight`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ class AllocationConfig:
     Attributes:
         within_sd: spread of the true rates of a test's arms, uniform between the two: around what fits say.
         predicted_sd: standard deviation of what a content prior predicts, uniform between the two.
+        prior_slope: of true effects on predicted ones, uniform between the two: a prior that another publisher's tests
+            taught keeps less than it promises.
         unpredicted: share of tests without a prior.
         finished: share of tests whose rates are those that a finished test would show, which scatter more than the true
             ones; replays of past tests take them for true.
@@ -43,6 +47,7 @@ class AllocationConfig:
 
     within_sd: tuple[float, float] = (0.2, 0.32)
     predicted_sd: tuple[float, float] = (0.06, 0.16)
+    prior_slope: tuple[float, float] = (0.5, 1.1)
     unpredicted: float = 0.25
     finished: float = 0.5
     impressions_per_arm: tuple[float, float] = (45.0, 1100.0)
@@ -84,10 +89,11 @@ def environment_of(model: EngagementModel, config: AllocationConfig) -> Headline
             most_arms=config.most_arms,
             within_sd=config.within_sd,
             predicted_sd=config.predicted_sd,
+            prior_slope=config.prior_slope,
             unpredicted=config.unpredicted,
             finished=config.finished,
             record_overdispersion=model.overdispersion,
-            reward="relative",
+            reward="hindsight",
         ),
     )
 

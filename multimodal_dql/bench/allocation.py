@@ -10,7 +10,9 @@ Shape letters: ``G`` tests, ``K`` arms of the largest, ``S`` seeds, ``B`` rows (
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,10 +178,19 @@ def replay(
         updates: stages of equal traffic.
         prior: whether the policy is told the content prior.
     """
+    from threadpoolctl import threadpool_limits
+
     out = np.zeros(len(truth.arms))
-    for k in np.unique(truth.arms):
+
+    def play(k: int) -> None:
         tests = np.flatnonzero(truth.arms == k)
-        out[tests] = _replay(make(), truth, tests, int(k), tau, seeds, updates, prior)
+        out[tests] = _replay(make(), truth, tests, k, tau, seeds, updates, prior)
+
+    sizes, counts = np.unique(truth.arms, return_counts=True)
+    longest_first = sizes[np.argsort(-sizes * counts, kind="stable")]
+    # Tests of each size are played apart from the others, so the same whatever the number of threads.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(play, longest_first.tolist()))
     return out
 
 

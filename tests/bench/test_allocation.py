@@ -57,6 +57,12 @@ def test_a_replay_can_be_repeated_and_seeds_differ() -> None:
     assert (one != other).any()
 
 
+def test_a_replay_is_the_same_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = replay(lambda: make_policy("ucb"), truth(), 100, [3])
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    np.testing.assert_array_equal(replay(lambda: make_policy("ucb"), truth(), 100, [3]), both)
+
+
 class Looks(Policy):
     """Decides as another policy, and keeps what it was told."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.simulation.compiled import compiled, normals, uniforms
 from multimodal_dql.simulation.dynamics import logistic
+from multimodal_dql.simulation.scenarios.allocation_features import believed
 from multimodal_dql.simulation.scenarios.arm_features import Evidence
 from multimodal_dql.simulation.scenarios.draws import category, chi_square, click_count, log_uniform
 
@@ -24,8 +25,8 @@ Bools = NDArray[np.bool_]
 
 OF_TEST, OF_ARM, OF_STAGE, OF_SPREAD, OF_RECORD = 0, 1, 2, 3, 4
 """Streams of random numbers of an episode."""
-REWARDS = ("clicks", "advantage", "relative")
-CLICKS, ADVANTAGE = 0, 1
+REWARDS = ("clicks", "advantage", "relative", "hindsight")
+CLICKS, ADVANTAGE, HINDSIGHT = 0, 1, 3
 LEAST_UNPREDICTED = 0.3
 """Of the spread of a test: what no prior predicts has at least this share of it."""
 MOST_LOG_IMPRESSIONS = 16.0
@@ -49,6 +50,8 @@ class Rules(NamedTuple):
     correlation: float
     predicted_low: float
     predicted_high: float
+    slope_low: float
+    slope_high: float
     unpredicted: float
     nominal_sd: float
     reward: int
@@ -75,22 +78,23 @@ class Tests(NamedTuple):
 def draw(r: Rules, t: Tests, envs: Ints, episodes: Ints, key: int) -> None:
     """Draw the test of each of these environments.
 
-    An arm's effect is what the content prior predicts plus a remainder that it cannot know; the remainders of a test
-    share the scale of their t distribution, as the arms of a test do in `EngagementModel`.
+    An arm's effect is what the content prior predicts times a slope, plus a remainder that it cannot know; the
+    remainders of a test share the scale of their t distribution, as the arms of a test do in `EngagementModel`.
     """
     for i in envs:
         u, v, w, x = uniforms(key, episodes[i], OF_TEST, 0)
         base = r.base_mean + r.base_sd * normals(u, v)[0]
         arms = category(w, r.shares) + 2
         t.horizon[i] = max(int(log_uniform(x, r.low, r.high) * arms), r.stages)
-        u, v, w, _ = uniforms(key, episodes[i], OF_TEST, 1)
+        u, v, w, x = uniforms(key, episodes[i], OF_TEST, 1)
         within = r.within_low + u * (r.within_high - r.within_low)
         predicted = r.correlation * within
         if r.predicted_high > 0.0:
             predicted = r.predicted_low + v * (r.predicted_high - r.predicted_low)
         if w < r.unpredicted:
             predicted = 0.0
-        rest = math.sqrt(max(within**2 - predicted**2, (LEAST_UNPREDICTED * within) ** 2))
+        slope = r.slope_low + x * (r.slope_high - r.slope_low)
+        rest = math.sqrt(max(within**2 - (slope * predicted) ** 2, (LEAST_UNPREDICTED * within) ** 2))
         told = math.sqrt(max(r.nominal_sd**2 - predicted**2, (LEAST_UNPREDICTED * r.nominal_sd) ** 2))
         rest *= math.sqrt((r.within_df - 2.0) / chi_square(r.within_df, key, episodes[i], OF_SPREAD, 0))
         t.evidence.live[i, :] = False
@@ -103,7 +107,7 @@ def draw(r: Rules, t: Tests, envs: Ints, episodes: Ints, key: int) -> None:
             mean += t.evidence.prior_mean[i, k] / arms
         for k in range(arms):
             u, v, _, _ = uniforms(key, episodes[i], OF_ARM, k)
-            t.rates[i, k] = logistic(base + t.evidence.prior_mean[i, k] + rest * normals(u, v)[1])
+            t.rates[i, k] = logistic(base + slope * t.evidence.prior_mean[i, k] + rest * normals(u, v)[1])
             t.evidence.live[i, k] = True
             # A prior tells how the arms of a test differ, not how good the test is.
             t.evidence.prior_mean[i, k] -= mean
@@ -149,15 +153,37 @@ def _worth(r: Rules, t: Tests, i: int, k: int) -> float:
     rate, n = t.rates[i, k], _stage(r, t, i)
     if r.reward == CLICKS:
         return float(rate * n)
+    mean = _even(t, i)
+    if r.reward == ADVANTAGE:
+        return float((rate - mean) * n)
+    return float((rate / mean - 1.0) * n / t.horizon[i])
+
+
+@compiled
+def _even(t: Tests, i: int) -> float:
+    """Click rate of an even split."""
     total, arms = 0.0, 0
     for j in range(t.rates.shape[1]):
         if t.evidence.live[i, j]:
             total += t.rates[i, j]
             arms += 1
-    mean = total / arms
-    if r.reward == ADVANTAGE:
-        return float((rate - mean) * n)
-    return float((rate / mean - 1.0) * n / t.horizon[i])
+    return total / arms
+
+
+@compiled
+def hindsight(r: Rules, t: Tests, i: int) -> float:
+    """What the rest of a test may bring over an even split, for one who knows the true rates; 0 at the end.
+
+    A share of what the best arm would bring, and about what traffic shared out by today's beliefs would
+    (`allocation_features.believed`). Shares are curves through least squares fits to the returns of a learned policy at
+    eight times of a test; they leave less unexplained than any one arm's rate does.
+    """
+    left, mean, best = 1.0 - t.elapsed[i] / t.horizon[i], _even(t, i), 0.0
+    for j in range(t.rates.shape[1]):
+        best = max(best, t.rates[i, j])
+    rate = believed(t.evidence, i, logistic(r.base_mean), t.rates[i])
+    to_best, to_believed = 0.35 * left**2, 1.2 - 0.42 * left
+    return float(left * (to_best * (best / mean - 1.0) + to_believed * (rate / mean - 1.0)))
 
 
 @compiled
@@ -181,9 +207,13 @@ def play(
         clicks = click_count(uniforms(key, episodes[i], OF_STAGE, t.step[i])[0], n, t.rates[i, k], r.phi)
         expected = _worth(r, t, i, k)
         out[i, 0], out[i, 1] = float(clicks) if r.reward == CLICKS else expected, expected
+        if r.reward == HINDSIGHT:
+            out[i, 0] -= hindsight(r, t, i)
         out[i, 2], out[i, 3], out[i, 4] = t.rates[i, k], n, clicks
         t.evidence.impressions[i, k] += n
         t.evidence.clicks[i, k] += clicks
         t.elapsed[i] += n
         t.step[i] += 1
+        if r.reward == HINDSIGHT:
+            out[i, 0] += hindsight(r, t, i)
         over[i] = t.elapsed[i] >= t.horizon[i]

@@ -64,6 +64,9 @@ class HeadlineTestConfig:
             allocate real tests had better meet narrower and wider ones.
         predicted_sd: standard deviation of what the content prior predicts of the arms of a test, uniform between the
             two; ``prior_correlation`` times the spread when None.
+        prior_slope: of the true effects on what the content prior predicts of them, uniform between the two. 1 is a
+            calibrated prior; one that was learned elsewhere promises more than it keeps, which is a slope below 1, and
+            whoever is to use such a prior had better have met some.
         unpredicted: share of tests without a content prior.
         finished: share of tests whose arms have for their rates what a finished test would have shown of them: clicks
             over impressions, both drawn from `model`. Replays of real tests take these for true. They scatter more
@@ -71,9 +74,13 @@ class HeadlineTestConfig:
         record_overdispersion: of the clicks of `finished` tests; that of `model` when None.
         reward: ``clicks`` of the stage, or ``advantage``: impressions times the difference between the true rate of the
             arm and the mean true rate of the test, in expected clicks; or ``relative``: that over the mean rate and the
-            horizon, so that an episode's return is the relative gain over an even split. The latter two have no luck
-            in them; they are legitimate for training, because the tests are simulated, and not to be had from a real
-            test.
+            horizon, so that an episode's return is the relative gain over an even split; or ``hindsight``: that, plus
+            the change in `headline_kernel.hindsight`, what one who knows the true rates expects of the rest. Returns
+            then differ from those of ``relative`` by a number that nothing chosen from here on changes (potential-based
+            shaping, Ng, Harada & Russell 1999, with a potential hidden from the agent), so that the best policy is the
+            same; and as most of what tells good tests from bad ones is gone from them, their variance given what the
+            agent knows is half (first stages) to a seventh (last ones) of what it was. The last three are legitimate
+            for training, because the tests are simulated, and not to be had from a real test.
     """
 
     model: EngagementModel = field(default_factory=EngagementModel)
@@ -84,6 +91,7 @@ class HeadlineTestConfig:
     prior_correlation: float = 0.25
     within_sd: tuple[float, float] | None = None
     predicted_sd: tuple[float, float] | None = None
+    prior_slope: tuple[float, float] = (1.0, 1.0)
     unpredicted: float = 0.0
     finished: float = 0.0
     record_overdispersion: float | None = None
@@ -93,8 +101,8 @@ class HeadlineTestConfig:
         low, high = self.impressions_per_arm
         require(
             self.reward in kernel.REWARDS,
-            "reward: write clicks, advantage or relative",
-            "reward：请写 clicks、advantage 或 relative",
+            "reward: write clicks, advantage, relative or hindsight",
+            "reward：请写 clicks、advantage、relative 或 hindsight",
         )
         require(
             self.most_arms >= 2 and self.stages >= 1 and self.stage_impressions >= 0 and 1 <= low <= high,
@@ -106,11 +114,12 @@ class HeadlineTestConfig:
             "prior_correlation, unpredicted and finished lie between 0 and 1",
             "prior_correlation、unpredicted 与 finished 应在 0 与 1 之间",
         )
-        ranges = [(0.0, 0.0) if r is None else r for r in (self.within_sd, self.predicted_sd)]
+        given = (self.within_sd, self.predicted_sd, self.prior_slope)
+        ranges = [(0.0, 0.0) if r is None else r for r in given]
         require(
             all(0.0 <= low <= high for low, high in ranges),
-            "within_sd and predicted_sd: give (low, high), 0 or more",
-            "within_sd 与 predicted_sd：请给出（下限, 上限），不小于 0",
+            "within_sd, predicted_sd and prior_slope: give (low, high), 0 or more",
+            "within_sd、predicted_sd 与 prior_slope：请给出（下限, 上限），不小于 0",
         )
 
     @property
@@ -139,6 +148,8 @@ def _rules(c: HeadlineTestConfig) -> kernel.Rules:
         correlation=float(c.prior_correlation),
         predicted_low=float(predicted[0]),
         predicted_high=float(predicted[1]),
+        slope_low=float(c.prior_slope[0]),
+        slope_high=float(c.prior_slope[1]),
         unpredicted=float(c.unpredicted),
         nominal_sd=float(c.model.within_logit_sd),
         reward=kernel.REWARDS.index(c.reward),
