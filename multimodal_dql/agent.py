@@ -18,20 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import DERIVED, ContentProjection, EncoderProjection
+from multimodal_dql.context import ContextField, ContextSpec
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import RunError
 from multimodal_dql.last_layer import LastLayer
 from multimodal_dql.run_config import read_config
 from multimodal_dql.run_file import LAYER, SCHEMA_VERSION, WEIGHTS, read_tensors, write_run
-from multimodal_dql.state import (
-    DERIVED,
-    RECORD_WIDTH,
-    ContentProjection,
-    ContextField,
-    ContextSpec,
-    EncoderProjection,
-    State,
-)
+from multimodal_dql.state import RECORD_WIDTH, State
 
 __all__ = ["SCHEMA_VERSION", "Agent", "Estimate"]
 

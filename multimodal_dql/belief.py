@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import BATCH, Agent
-from multimodal_dql.state import Candidates, record_features
+from multimodal_dql.candidates import Candidates
+from multimodal_dql.state import record_features
 
 __all__ = [
     "DRAWS",

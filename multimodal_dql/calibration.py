@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.belief import USERS, believe, features_of, follows_of, score
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.evaluation.proportions import wilson_interval
 from multimodal_dql.last_layer import LastLayer, Regression, Rows, centred, fit_regression
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.simulation.sessions import Stage, told
 from multimodal_dql.simulation.typical import later_clicks, true_rates, typical_impressions
-from multimodal_dql.state import Candidates
 
 __all__ = [
     "BINS",

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.calibration import calibrate
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.last_layer import LastLayer
 from multimodal_dql.policies.base import Uniform
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.simulation.sessions import Stage, run_sessions
 from multimodal_dql.simulation.typical import typical_users
-from multimodal_dql.state import Candidates
 from multimodal_dql.train_config import TrainConfig
 from multimodal_dql.transitions import Visits, labels, session_returns
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.agreement import AGREEMENTS
+from multimodal_dql.candidates import PAST, Candidates
 from multimodal_dql.features import Features
 from multimodal_dql.ranking import Reason
-from multimodal_dql.state import PAST, Candidates, State, record_features
+from multimodal_dql.state import State, record_features
 
 __all__ = ["later_reason", "reasons"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import NETWORK_FORM, NETWORK_SETTINGS, Agent
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.learning.update import METRICS, Transitions, UpdateConfig, Updater, chosen
-from multimodal_dql.state import Candidates
 from multimodal_dql.train_config import TrainConfig
 
 __all__ = ["Learner"]

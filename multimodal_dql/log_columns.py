@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.datasets.catalogue import Catalogue
 from multimodal_dql.errors import InputError
 from multimodal_dql.simulation.audience import CONTEXT
-from multimodal_dql.state import Candidates
 
 __all__ = ["MISFITS", "Records", "choices", "contexts", "left_out", "probabilities", "sessions"]
 

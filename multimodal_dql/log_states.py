@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.datasets.events.ids import hash_texts
 from multimodal_dql.evaluation.ope import cluster
 from multimodal_dql.evaluation.ope.decisions import mixed
 from multimodal_dql.log_columns import contexts
 from multimodal_dql.simulation.audience import CONTEXT
-from multimodal_dql.state import RECORD_WIDTH, Candidates, Counts, State, record_features
+from multimodal_dql.state import RECORD_WIDTH, Counts, State, record_features
 
 __all__ = ["KnownVariants", "LogBatch", "LogStates"]
 

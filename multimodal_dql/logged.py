@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.belief import OVERDISPERSION, features_of, score
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.datasets.catalogue import Catalogue
 from multimodal_dql.datasets.events import read_events
 from multimodal_dql.errors import EventsError
@@ -25,7 +26,7 @@ from multimodal_dql.experience import Met
 from multimodal_dql.last_layer import LastLayer, Rows, fit_regression
 from multimodal_dql.log_columns import choices, contexts, left_out, probabilities, sessions
 from multimodal_dql.simulation.audience import CONTEXT
-from multimodal_dql.state import Candidates, record_features
+from multimodal_dql.state import record_features
 from multimodal_dql.train_config import TrainConfig
 
 __all__ = ["Logged", "LoggedValue"]

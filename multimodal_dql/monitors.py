@@ -37,8 +37,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates, ContentProjection
 from multimodal_dql.errors import EncoderError, UsageError
-from multimodal_dql.state import Candidates, ContentProjection
 
 __all__ = ["ACTIONS", "LOWER", "Action", "Finding", "Limits", "Watch", "check_inputs"]
 

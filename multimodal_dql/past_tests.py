@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.candidates import PAST
 from multimodal_dql.errors import RunError
 from multimodal_dql.features import Features, PastEffects
 from multimodal_dql.prior.file import ARRAYS_NAME, FILE_NAME, read_prior
 from multimodal_dql.prior.model import ContentPrior
 from multimodal_dql.prior.scoring import TextRow, check_encoders, score_rows
 from multimodal_dql.run_file import read_file, write_file
-from multimodal_dql.state import PAST
 
 __all__ = ["PastTests"]
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
-from multimodal_dql.state import Candidates, record_features
+from multimodal_dql.candidates import Candidates
+from multimodal_dql.state import record_features
 from multimodal_dql.transitions import Visits
 
 __all__ = ["HIDDEN", "PROBE", "Probe", "start_values"]

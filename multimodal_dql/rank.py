@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.belief import USERS, Belief, believe
+from multimodal_dql.candidates import PAST, candidate_table
 from multimodal_dql.datasets.catalogue import Item
 from multimodal_dql.explain import later_reason, reasons
 from multimodal_dql.features import Features
 from multimodal_dql.ranking import RankedItem, RankedVariant, Ranking, Reason, Verdict
-from multimodal_dql.state import PAST, candidate_table
 
 __all__ = ["Z90", "rank", "verdict"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from multimodal_dql.agent import Agent
 from multimodal_dql.allocation.file import read_allocation
 from multimodal_dql.allocation.policy import AllocationPolicy
+from multimodal_dql.candidates import ContentProjection, candidate_table
 from multimodal_dql.errors import CatalogueError, RunError, UsageError
 from multimodal_dql.features import Features
 from multimodal_dql.online import OnlineAgent, online_policy
@@ -21,7 +22,6 @@ from multimodal_dql.simulation.compare import permuted
 from multimodal_dql.simulation.config import EngagementConfig
 from multimodal_dql.simulation.engagement_json import read_engagement
 from multimodal_dql.simulation.sessions import Stage
-from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.training import read_audience
 
 __all__ = ["FURTHER", "Setting", "arms_of", "read_config", "read_setting", "split_specs"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.calibration import known_winners
+from multimodal_dql.candidates import ContentProjection, candidate_table
 from multimodal_dql.errors import CatalogueError, RunError, UsageError
 from multimodal_dql.experience import Simulated
 from multimodal_dql.features import Features
@@ -20,7 +21,6 @@ from multimodal_dql.metrics import read_metrics
 from multimodal_dql.run_file import read_file
 from multimodal_dql.simulation.audience import Audience, World
 from multimodal_dql.simulation.config import EngagementConfig
-from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.train_config import TrainConfig, check_settings
 from multimodal_dql.training_loop import AUDIENCE_FILE, About, Progress, Training
 from multimodal_dql.unfinished import Notice

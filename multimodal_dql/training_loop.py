@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.agent import NETWORK_SETTINGS, Agent
+from multimodal_dql.candidates import ContentProjection
 from multimodal_dql.checkpoint import write_checkpoint
 from multimodal_dql.encoders.quiet import silenced
 from multimodal_dql.errors import CheckpointError, TrainingError
@@ -25,7 +26,6 @@ from multimodal_dql.replay import PrioritisedReplay, Replay
 from multimodal_dql.run_file import write_file
 from multimodal_dql.simulation.audience import CONTEXT
 from multimodal_dql.stability import STABILITY_FILE, findings_text
-from multimodal_dql.state import ContentProjection
 from multimodal_dql.train_config import TrainConfig, check_settings
 from multimodal_dql.training_state import TrainingState, check_same, identity
 from multimodal_dql.transitions import Visits, fields_of, sound, transitions_of

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates, ContentProjection
 from multimodal_dql.checkpoint import PARTS, Checkpoint
 from multimodal_dql.errors import RunError
 from multimodal_dql.learner import Learner
 from multimodal_dql.monitors import Watch
 from multimodal_dql.replay import PrioritisedReplay, Replay
-from multimodal_dql.state import Candidates, ContentProjection
 from multimodal_dql.train_config import TrainConfig
 
 __all__ = ["TrainingState", "check_same", "identity"]

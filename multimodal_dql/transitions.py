@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.replay import n_step
 from multimodal_dql.simulation.audience import CONTEXT
-from multimodal_dql.state import RECORD_WIDTH, Candidates
+from multimodal_dql.state import RECORD_WIDTH
 from multimodal_dql.train_config import TrainConfig
 
 __all__ = ["LARGEST_REWARD", "Visits", "fields_of", "labels", "session_returns", "sound", "transitions_of"]

@@ -17,6 +17,7 @@ from PIL import Image
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.agreement import agreement, aligned_pairs
+from multimodal_dql.candidates import ContentProjection, candidate_table
 from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
 from multimodal_dql.datasets.events import event_schema
 from multimodal_dql.encoders.base import Encoder, EncoderInfo, check_images, check_texts
@@ -24,7 +25,6 @@ from multimodal_dql.encoders.registry import encoder_info
 from multimodal_dql.errors import EncoderError, RunError
 from multimodal_dql.features import Features, features
 from multimodal_dql.rank import rank
-from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.training import TrainConfig, train_from_log
 from tests.test_logged import CONTEXT
 

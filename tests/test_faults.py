@@ -30,7 +30,7 @@ from multimodal_dql.simulation.sessions import Steps
 from multimodal_dql.stability import read_stability
 from multimodal_dql.training import TrainConfig, train
 
-from .test_state import encoded
+from .test_candidates import encoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_graphs")]
 

@@ -27,6 +27,8 @@ LAYERS = (
     "encoding_stream",
     "agreement",
     "state",
+    "candidates",
+    "context",
     "network",
     "learning",
     "replay",

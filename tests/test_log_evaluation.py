@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.datasets.events import EventLog, event_schema
 from multimodal_dql.errors import UsageError
 from multimodal_dql.log_evaluation import LOGGED, LogEvaluation, evaluate_log
@@ -17,7 +18,7 @@ from multimodal_dql.log_states import KnownVariants, LogStates
 from multimodal_dql.policies.base import First, Policy, Uniform
 from multimodal_dql.policies.registry import make_policy
 from multimodal_dql.simulation.audience import CONTEXT
-from multimodal_dql.state import Candidates, State
+from multimodal_dql.state import State
 from tests.logs import NAMES, ROOM, Newsroom, newsroom_log
 
 ESTIMATORS = ("ips", "snips", "dm", "dr", "sndr")

@@ -15,17 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from multimodal_dql.agent import Agent
+from multimodal_dql.candidates import ContentProjection, candidate_table
 from multimodal_dql.datasets.demo import build_demo
 from multimodal_dql.datasets.events import event_schema
 from multimodal_dql.errors import EventsError, RunError, UsageError
 from multimodal_dql.logged import Logged
 from multimodal_dql.rank import rank
-from multimodal_dql.state import ContentProjection, candidate_table
 from multimodal_dql.training import TrainConfig, train_from_log
 from multimodal_dql.transitions import transitions_of
 
 from .conftest import Call
-from .test_state import encoded
+from .test_candidates import encoded
 
 pytestmark = pytest.mark.usefixtures("shared_graphs")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from multimodal_dql.candidates import ContentProjection, candidate_table
 from multimodal_dql.datasets.catalogue import Catalogue, Item, Variant
 from multimodal_dql.encoders.base import EncoderInfo
 from multimodal_dql.errors import RunError
 from multimodal_dql.features import Features, PastEffects
 from multimodal_dql.simulation.audience import Audience, World
 from multimodal_dql.simulation.config import EngagementConfig
-from multimodal_dql.state import ContentProjection, candidate_table
 
 STORIES, K = 400, 3
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from multimodal_dql.agent import Agent
 from multimodal_dql.belief import believe, probability_best
+from multimodal_dql.candidates import candidate_table
 from multimodal_dql.datasets.catalogue import Item
 from multimodal_dql.rank import rank, verdict
-from multimodal_dql.state import candidate_table
 from multimodal_dql.training import TrainConfig, train
 
-from .test_state import encoded
+from .test_candidates import encoded
 
 pytestmark = pytest.mark.usefixtures("shared_graphs")
 

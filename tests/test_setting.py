@@ -15,7 +15,7 @@ from multimodal_dql.simulation.engagement import EngagementModel
 from multimodal_dql.simulation.engagement_json import FILE_NAME, model_to_json
 from multimodal_dql.simulation.sessions import run_table
 
-from .test_state import encoded
+from .test_candidates import encoded
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from multimodal_dql.simulation.config import EngagementConfig
 from multimodal_dql.training import TrainConfig, read_audience, train, train_in_world
 
 from .simulation.worlds import projection, world
-from .test_state import encoded
+from .test_candidates import encoded
 
 pytestmark = pytest.mark.usefixtures("shared_graphs")
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from multimodal_dql.belief import DRAWS, USERS, believe
 from multimodal_dql.calibration import reliability_bins, world_rates, world_values
+from multimodal_dql.candidates import Candidates, ContentProjection, EncoderProjection
 from multimodal_dql.features import Features
 from multimodal_dql.rank import Z90, rank
 from multimodal_dql.setting import Setting, read_setting
 from multimodal_dql.simulation.audience import Audience, World
 from multimodal_dql.simulation.sessions import Stage
 from multimodal_dql.simulation.typical import true_rates, typical_impressions
-from multimodal_dql.state import Candidates, ContentProjection, EncoderProjection
 from multimodal_dql.training import TrainConfig, train_in_world
 
 __all__ = ["BINS", "bench_calibration", "bench_new_stories"]

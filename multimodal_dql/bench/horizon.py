@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from multimodal_dql.bench.simulator import WIDTHS, small_stage
+from multimodal_dql.candidates import ContentProjection, EncoderProjection
 from multimodal_dql.policies.base import Uniform
 from multimodal_dql.policies.dqn import DqnPolicy
 from multimodal_dql.simulation.analysis import Analysis
@@ -20,7 +21,6 @@ from multimodal_dql.simulation.config import EngagementConfig
 from multimodal_dql.simulation.experiment import Plan
 from multimodal_dql.simulation.sessions import Stage
 from multimodal_dql.simulation.trial import Trial, run_trial
-from multimodal_dql.state import ContentProjection, EncoderProjection
 from multimodal_dql.training import TrainConfig, train_in_world
 
 __all__ = ["INDIFFERENT", "TEMPTING", "bench_horizon"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.evaluation.moments import Moments
 from multimodal_dql.simulation.audience import Audience, World
 from multimodal_dql.simulation.config import MECHANISMS, EngagementConfig
 from multimodal_dql.simulation.sessions import METRICS, Stage, run_table
-from multimodal_dql.state import Candidates
 
 __all__ = ["REFERENCE", "bench_simulator", "small_stage"]
 

@@ -138,9 +138,9 @@ def _with_catalogue(
 ) -> tuple[LogStates, dict[str, Policy]]:
     """States with the content of a catalogue for an agent; without one, only its variants are known."""
     from multimodal_dql.agent import Agent
+    from multimodal_dql.candidates import candidate_table
     from multimodal_dql.log_states import KnownVariants, LogStates
     from multimodal_dql.policies.dqn import DqnPolicy
-    from multimodal_dql.state import candidate_table
 
     if run is None:
         return LogStates(reward), {}

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.policies.base import Policy, check_probabilities
 from multimodal_dql.simulation.audience import CONTEXT
 from multimodal_dql.simulation.ledger import Ledger
 from multimodal_dql.simulation.sessions import Sessions, Stage, Steps, joined, run_sessions, run_table
-from multimodal_dql.state import Candidates, State
+from multimodal_dql.state import State
 
 __all__ = ["CHUNK", "Arm", "best_weight", "clairvoyant"]
 

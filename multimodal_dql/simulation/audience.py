@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
+from multimodal_dql.context import ContextField, ContextSpec
 from multimodal_dql.simulation.config import EngagementConfig
-from multimodal_dql.state import Candidates, ContextField, ContextSpec
 
 __all__ = ["CONTEXT", "DEVICES", "DIRECTIONS", "SEGMENTS", "Audience", "World"]
 

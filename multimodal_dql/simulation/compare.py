@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.evaluation.statistics import Comparison, ratio_interval
 from multimodal_dql.policies.base import Policy
 from multimodal_dql.simulation.audience import World
 from multimodal_dql.simulation.sessions import Stage, run_sessions
-from multimodal_dql.state import Candidates
 
 __all__ = ["Outcome", "compare", "outcome", "permuted"]
 

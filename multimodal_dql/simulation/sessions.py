@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.policies.base import Policy, choose
 from multimodal_dql.simulation import engine
 from multimodal_dql.simulation.audience import CONTEXT
@@ -22,7 +23,7 @@ from multimodal_dql.simulation.engine import Mechanics
 from multimodal_dql.simulation.kernels import LOG, METRICS, draws, run, show_all, start_all
 from multimodal_dql.simulation.ledger import Ledger, synthetic_records
 from multimodal_dql.simulation.stage import Stage
-from multimodal_dql.state import RECORD_WIDTH, Candidates
+from multimodal_dql.state import RECORD_WIDTH
 
 __all__ = ["LOG", "METRICS", "Sessions", "Stage", "Steps", "joined", "run_sessions", "run_table", "told"]
 

@@ -176,7 +176,9 @@ print(json.dumps([found, [name for name in {HEAVY!r} if name in sys.modules]]))
 def test_a_saved_agent_decides_as_before(tmp_path: Path, networks) -> None:
     """Through the files of `Agent.save`; the click rates are those of the agent."""
     from multimodal_dql.agent import Agent
-    from multimodal_dql.state import ContentProjection, ContextField, ContextSpec, EncoderProjection, State
+    from multimodal_dql.candidates import ContentProjection, EncoderProjection
+    from multimodal_dql.context import ContextField, ContextSpec
+    from multimodal_dql.state import State
 
     eye = np.eye(4, dtype=np.float32)
     projection = ContentProjection((EncoderProjection("minilm", "text", "f", np.zeros(4, np.float32), eye),))

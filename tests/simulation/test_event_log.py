@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from multimodal_dql.candidates import ContentProjection, candidate_table
 from multimodal_dql.datasets.events import EventWriter, event_schema
 from multimodal_dql.errors import OutputError
 from multimodal_dql.policies.registry import make_policy
@@ -17,8 +18,7 @@ from multimodal_dql.simulation.audience import Audience, World
 from multimodal_dql.simulation.event_log import events_of
 from multimodal_dql.simulation.experiment import Block, Plan, collect
 from multimodal_dql.simulation.sessions import Stage
-from multimodal_dql.state import ContentProjection, candidate_table
-from tests.test_state import encoded
+from tests.test_candidates import encoded
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates, ContentProjection, EncoderProjection
 from multimodal_dql.simulation.audience import Audience, World
 from multimodal_dql.simulation.config import EngagementConfig
-from multimodal_dql.state import Candidates, ContentProjection, EncoderProjection
 
 WIDTHS = (6, 6)
 

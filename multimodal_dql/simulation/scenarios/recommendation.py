@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from multimodal_dql.candidates import Candidates
 from multimodal_dql.simulation import engine
 from multimodal_dql.simulation.audience import CONTEXT, Audience, World
 from multimodal_dql.simulation.config import EngagementConfig
@@ -31,7 +32,7 @@ from multimodal_dql.simulation.scenarios.base import (
     require,
 )
 from multimodal_dql.simulation.sessions import Stage
-from multimodal_dql.state import RECORD_WIDTH, Candidates, State, record_features
+from multimodal_dql.state import RECORD_WIDTH, State, record_features
 
 __all__ = [
     "REWARDS",
