@@ -32,9 +32,9 @@ def made(seed: int = 0) -> tuple[Any, ObservationAdapter]:
     return network, adapter
 
 
-def told(tests: int, seed: int = 0) -> dict[str, Any]:
+def told(tests: int, seed: int = 0, share: float = 0.6) -> dict[str, Any]:
     rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
-    mask = rng.random((tests, K)) < 0.6
+    mask = rng.random((tests, K)) < share
     mask[:, :2] = True
     arms = np.where(mask[:, :, None], rng.normal(size=(tests, K, R)), 0.0)
     return {
@@ -44,10 +44,11 @@ def told(tests: int, seed: int = 0) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("tests", [1, 300])
-def test_advantages_are_those_of_the_keras_network(tests: int) -> None:
+@pytest.mark.parametrize(("tests", "share"), [(1, 0.6), (600, 0.6), (300, 1.0)])
+def test_advantages_are_those_of_the_keras_network(tests: int, share: float) -> None:
+    """With arms missing and with none missing; more tests than are scored at once."""
     network, adapter = made()
-    seen = told(tests, 5)
+    seen = told(tests, 5, share)
     q = network(adapter.inputs(seen), training=False)["q"].numpy()[0]
     live = seen["mask"] > 0
     got = AllocationNetwork.of(network, adapter).advantages(seen["arms"], seen["test"], live)
