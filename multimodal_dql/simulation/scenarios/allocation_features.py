@@ -78,6 +78,7 @@ ones [overdispersion and median impressions of an arm, Upworthy Research Archive
 OPTIMISM = 5.0
 """Width of the upper bound, in standard deviations at the start."""
 SHARPNESS = 15.0
+"""Exponent of `believed`: of five weightings of the true rates, the one that left least of returns unexplained."""
 NEW = 1e3
 """Index of an arm that was never shown, in units of m."""
 
@@ -129,8 +130,8 @@ def _scattered(e: Evidence, i: int, k: int, m: float) -> tuple[float, float]:
 def believed(e: Evidence, i: int, base_rate: float, rates: Array) -> float:
     """The click rate of test i if an arm's share of the traffic grew with what is known of it.
 
-    Shares in proportion to ``(posterior mean of the rate over m)^15``, on the posterior of `scattered_worth`: a tenth
-    more is four times the traffic.
+    Shares in proportion to ``(posterior mean of the rate over m)^SHARPNESS``, on the posterior of
+    `scattered_worth`: a tenth more is four times the traffic.
 
     Args:
         e: evidence, (N, K) each.

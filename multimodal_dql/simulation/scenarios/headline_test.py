@@ -79,8 +79,9 @@ class HeadlineTestConfig:
             then differ from those of ``relative`` by a number that nothing chosen from here on changes (potential-based
             shaping, Ng, Harada & Russell 1999, with a potential hidden from the agent), so that the best policy is the
             same; and as most of what tells good tests from bad ones is gone from them, their variance given what the
-            agent knows is half (first stages) to a seventh (last ones) of what it was. The last three are legitimate
-            for training, because the tests are simulated, and not to be had from a real test.
+            agent knows is half (first stages) to a seventh (last ones) of what it was. What a choice may expect
+            (``expected_reward``) stays that of ``relative``. The last three are legitimate for training, because the
+            tests are simulated, and not to be had from a real test.
     """
 
     model: EngagementModel = field(default_factory=EngagementModel)
