@@ -47,7 +47,8 @@ Int = NDArray[np.int64]
 
 HALVES = 2
 SCHEMA = 1
-LINEAR = BlockSettings(style=False, words=0, topics=0, level=False)
+LINEAR = BlockSettings(style=False, words=0, topics=0, level=False, directions=8192)
+"""Ridge regression on whole embeddings."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ class Learning:
         folds = [component_folds(tests, FOLDS, self.seed + r) for r in range(self.repeats)]
         scores["tfidf"] = np.stack([tf_idf_scores(tests, pairs, fold) for fold in folds])
         mean, sd = single.pop("prior")
-        del single["ridge_both"]
+        del single["ridge_all"]
         learned, half, base = crossfitted_allocation(
             tests, self.config, seed=self.seed, kept=self.kept, say=self.say
         )
@@ -266,7 +267,7 @@ class Learning:
             single[name] = shrink * said.mean, factor * said.sd
         scores["tfidf"] = tf_idf_transfer(tests, other)[None]
         mean, sd = single.pop("prior")
-        del single["ridge_both"]
+        del single["ridge_all"]
         self.say("allocation")
         model = EngagementModel.fit(tests, seed=self.seed)
         policy = self.kept.allocation(
@@ -283,12 +284,12 @@ class Learning:
 
     def _models(self) -> list[tuple[str, tuple[str, ...], BlockSettings | None, ABTests]]:
         """Name, encoders, blocks and past tests of the prior and of its plain rivals."""
-        both, tests = self.contents.encoders, self.tests
-        plain = [(f"ridge_{name.split('-')[0]}", (name,), LINEAR, tests) for name in both]
+        every, tests = self.contents.encoders, self.tests
+        plain = [(f"ridge_{name.split('-')[0]}", (name,), LINEAR, tests) for name in every]
         return [
-            ("prior", both, self.settings, self.everything),
+            ("prior", every, self.settings, self.everything),
             *plain,
-            ("ridge_both", both, LINEAR, tests),
+            ("ridge_all", every, LINEAR, tests),
         ]
 
 

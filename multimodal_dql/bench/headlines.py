@@ -52,7 +52,7 @@ from multimodal_dql.simulation.scenarios.allocation_features import scattered_wo
 
 __all__ = ["ENCODERS", "REFERENCE", "bench_headlines", "ceiling", "sampled"]
 
-ENCODERS = ("use-multilingual", "minilm")
+ENCODERS = ("use-multilingual", "minilm", "mpnet-layer7")
 REFERENCE = {
     "random pairs, TF-IDF + logistic regression (leaks)": "0.70-0.78",
     "LOLA (Ye, Yoganarasimhan, Zheng 2025), pruned tests, top-1": "about 0.40 where chance is 0.33",

@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Expectations about unseen variants, learned from past A/B tests."
 )
 
-ENCODERS = "use-multilingual,minilm"
+ENCODERS = "use-multilingual,minilm,mpnet-layer7"
 
 
 @app.command()

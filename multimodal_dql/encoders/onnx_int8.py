@@ -9,71 +9,42 @@ kind is found is left alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from multimodal_dql.encoders.onnx_writer import (
+    DATA_TYPE,
+    DATA_TYPES,
+    DIMS,
+    GRAPH,
+    IN,
+    INITIALISER,
+    NODE,
+    OPERATOR,
+    OPSET,
+    OPSET_DOMAIN,
+    OPSET_VERSION,
+    OUT,
+    OUTPUT,
+    RAW_DATA,
+    TENSOR_NAME,
+    Node,
+    Writer,
+    tensor,
+)
 from multimodal_dql.encoders.wire import Field, read_fields, write_fields
 
 __all__ = ["int8_products"]
 
-# Numbers of fields in onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
-_GRAPH, _OPSET = 7, 8  # of a model
-_OPSET_DOMAIN, _OPSET_VERSION = 1, 2
-_NODE, _INITIALISER, _OUTPUT = 1, 5, 12  # of a graph
-_IN, _OUT, _OPERATOR, _ATTRIBUTE, _DOMAIN = 1, 2, 4, 5, 7  # of a node
-_ATTRIBUTE_NAME, _ATTRIBUTE_INT, _ATTRIBUTE_INTS, _ATTRIBUTE_TYPE = 1, 3, 8, 20
-_DIMS, _DATA_TYPE, _TENSOR_NAME, _RAW_DATA = 1, 2, 8, 9  # of a tensor
-
-_DATA_TYPES: dict[int, np.dtype[Any]] = {
-    1: np.dtype("<f4"),
-    2: np.dtype("u1"),
-    3: np.dtype("i1"),
-    7: np.dtype("<i8"),
-}
 _OPSETS = range(13, 18)
 """Versions whose ReduceMax has its axes as an attribute, and whose QuantizeLinear knows an axis."""
 
 _VENDOR = "com.microsoft"
 _TINY = np.float32(1e-20)
 """Stands in for the largest number of a row of zeros."""
-
-
-@dataclass(frozen=True)
-class _Node:
-    operator: str
-    inputs: list[str]
-    outputs: list[str]
-    message: bytes
-
-
-@dataclass
-class _Writer:
-    """Collects nodes and constants; every name it makes up starts with the name of what it is about."""
-
-    nodes: list[_Node] = field(default_factory=list)
-    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
-
-    def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
-        self.constants[name] = np.asarray(value)
-        return name
-
-    def add(self, output: str, operator: str, *inputs: str, domain: str = "", **attributes: int) -> str:
-        fields: list[Field] = [(_IN, name.encode()) for name in inputs]
-        fields += [(_OUT, output.encode()), (_OPERATOR, operator.encode()), (_DOMAIN, domain.encode())]
-        for key, value in attributes.items():
-            many = key == "axes"
-            number, kind = (_ATTRIBUTE_INTS, 7) if many else (_ATTRIBUTE_INT, 2)
-            attribute: list[Field] = [
-                (_ATTRIBUTE_NAME, key.encode()),
-                (number, value),
-                (_ATTRIBUTE_TYPE, kind),
-            ]
-            fields.append((_ATTRIBUTE, write_fields(attribute)))
-        self.nodes.append(_Node(operator, list(inputs), [output], write_fields(fields)))
-        return output
 
 
 @dataclass(frozen=True)
@@ -98,15 +69,15 @@ def int8_products(model: bytes) -> bytes | None:
 
 
 def _rewritten(model: list[Field]) -> bytes | None:
-    versions = [dict(_message(value)) for number, value in model if number == _OPSET]
-    opsets = {item.get(_OPSET_DOMAIN, b""): item.get(_OPSET_VERSION) for item in versions}
-    (graph,) = [_message(value) for number, value in model if number == _GRAPH]
+    versions = [dict(_message(value)) for number, value in model if number == OPSET]
+    opsets = {item.get(OPSET_DOMAIN, b""): item.get(OPSET_VERSION) for item in versions}
+    (graph,) = [_message(value) for number, value in model if number == GRAPH]
     if opsets.get(b"") not in _OPSETS:
         return None
-    nodes = [_node(value) for number, value in graph if number == _NODE]
-    tensors = dict(_named(value) for number, value in graph if number == _INITIALISER)
+    nodes = [_node(value) for number, value in graph if number == NODE]
+    tensors = dict(_named(value) for number, value in graph if number == INITIALISER)
     makers = {name: node for node in nodes for name in node.outputs}
-    writer, digits = _Writer(), dict[str, tuple[str, ...]]()
+    writer, digits = Writer(), dict[str, tuple[str, ...]]()
     found = False
     for node in nodes:
         weights = _int8_weights(node, makers, tensors)
@@ -121,18 +92,18 @@ def _rewritten(model: list[Field]) -> bytes | None:
         (_two_products if exact else _one_product)(writer, node.outputs[0], digits[source], weights)
     if not found:
         return None
-    outputs = {_text(dict(_message(value))[1]) for number, value in graph if number == _OUTPUT}
-    rest = [item for item in graph if item[0] != _NODE]
-    rest += [(_NODE, node.message) for node in _needed(writer.nodes, outputs)]
-    rest += [(_INITIALISER, _tensor(name, value)) for name, value in writer.constants.items()]
-    edited = [item for item in model if item[0] != _GRAPH]
-    edited.append((_GRAPH, write_fields(rest)))
+    outputs = {_text(dict(_message(value))[1]) for number, value in graph if number == OUTPUT}
+    rest = [item for item in graph if item[0] != NODE]
+    rest += [(NODE, node.message) for node in _needed(writer.nodes, outputs)]
+    rest += [(INITIALISER, tensor(name, value)) for name, value in writer.constants.items()]
+    edited = [item for item in model if item[0] != GRAPH]
+    edited.append((GRAPH, write_fields(rest)))
     if _VENDOR.encode() not in opsets:
-        edited.append((_OPSET, write_fields([(_OPSET_DOMAIN, _VENDOR.encode()), (_OPSET_VERSION, 1)])))
+        edited.append((OPSET, write_fields([(OPSET_DOMAIN, _VENDOR.encode()), (OPSET_VERSION, 1)])))
     return write_fields(edited)
 
 
-def _int8_weights(node: _Node, makers: dict[str, _Node], tensors: dict[str, bytes]) -> _Weights | None:
+def _int8_weights(node: Node, makers: dict[str, Node], tensors: dict[str, bytes]) -> _Weights | None:
     """The weights of `node` if it is MatMul(x, Mul(Cast(int8 matrix), scales of its columns))."""
     if node.operator != "MatMul" or node.inputs[1] not in makers:
         return None
@@ -150,7 +121,7 @@ def _int8_weights(node: _Node, makers: dict[str, _Node], tensors: dict[str, byte
     return _Weights(cast.inputs[0], values, scales.reshape(-1))
 
 
-def _two_digits(w: _Writer, x: str, width: int) -> tuple[str, ...]:
+def _two_digits(w: Writer, x: str, width: int) -> tuple[str, ...]:
     """Names of coarse, fine and step, such that x = step (coarse - 128) + step / 254 (fine - 128)."""
     p = f"{x}/int8/"
     low = w.add(p + "negative", "Neg", w.add(p + "low", "ReduceMin", x, axes=-1, keepdims=1))
@@ -171,7 +142,7 @@ def _two_digits(w: _Writer, x: str, width: int) -> tuple[str, ...]:
     )
 
 
-def _one_digit(w: _Writer, x: str, width: int) -> tuple[str, ...]:
+def _one_digit(w: Writer, x: str, width: int) -> tuple[str, ...]:
     """Names of digit, step and low, such that x = low + step digit up to rounding."""
     p = f"{x}/int8/"
     low = w.add(p + "low", "ReduceMin", x, axes=-1, keepdims=1)
@@ -183,7 +154,7 @@ def _one_digit(w: _Writer, x: str, width: int) -> tuple[str, ...]:
     return w.add(p + "digit", "Reshape", digit, w.add(p + "shape", "Shape", x)), step, low
 
 
-def _rows(w: _Writer, p: str, x: str, step: str, width: int, *, zero: int) -> tuple[str, str, str]:
+def _rows(w: Writer, p: str, x: str, step: str, width: int, *, zero: int) -> tuple[str, str, str]:
     """Names of x as (rows, width), its steps (rows,) and zero points (rows,), as QuantizeLinear wants them."""
     rows = w.add(p + "rows", "Reshape", x, w.constant(p + "flat", np.array([-1, width], np.int64)))
     steps = w.add(p + "steps", "Reshape", step, w.constant(p + "all", np.array([-1], np.int64)))
@@ -191,14 +162,14 @@ def _rows(w: _Writer, p: str, x: str, step: str, width: int, *, zero: int) -> tu
     return rows, steps, w.add(p + "zeros", "Expand", point, w.add(p + "count", "Shape", steps))
 
 
-def _two_products(w: _Writer, y: str, digits: tuple[str, ...], weights: _Weights) -> None:
+def _two_products(w: Writer, y: str, digits: tuple[str, ...], weights: _Weights) -> None:
     coarse, fine, step = digits
     large = _product(w, y + "/coarse", coarse, weights, weights.scales, zero=128)
     small = _product(w, y + "/fine", fine, weights, weights.scales / np.float32(254), zero=128)
     w.add(y, "Mul", w.add(y + "/sum", "Add", large, small), step)
 
 
-def _one_product(w: _Writer, y: str, digits: tuple[str, ...], weights: _Weights) -> None:
+def _one_product(w: Writer, y: str, digits: tuple[str, ...], weights: _Weights) -> None:
     digit, step, low = digits
     product = _product(w, y + "/digit", digit, weights, weights.scales, zero=0)
     sums = (weights.values.sum(axis=0, dtype=np.int64) * weights.scales).astype(np.float32)
@@ -207,7 +178,7 @@ def _one_product(w: _Writer, y: str, digits: tuple[str, ...], weights: _Weights)
 
 
 def _product(
-    w: _Writer, p: str, digit: str, weights: _Weights, scales: NDArray[np.float32], *, zero: int
+    w: Writer, p: str, digit: str, weights: _Weights, scales: NDArray[np.float32], *, zero: int
 ) -> str:
     one, point = w.constant(p + "/one", np.float32(1)), w.constant(p + "/zero", np.uint8(zero))
     scale = w.constant(p + "/scales", scales)
@@ -215,9 +186,9 @@ def _product(
     return w.add(p + "/product", "MatMulIntegerToFloat", *inputs, domain=_VENDOR)
 
 
-def _needed(nodes: list[_Node], outputs: set[str]) -> list[_Node]:
+def _needed(nodes: list[Node], outputs: set[str]) -> list[Node]:
     """Nodes in their order, without those (the casts of weights) that lead to no output."""
-    wanted, kept = set(outputs), list[_Node]()
+    wanted, kept = set(outputs), list[Node]()
     for node in reversed(nodes):
         # Only what makes weights: the body of a loop may read names that are not among its inputs.
         if wanted.isdisjoint(node.outputs) and node.operator in ("Cast", "Mul"):
@@ -237,36 +208,27 @@ def _bytes(value: int | bytes) -> bytes:
     return value
 
 
-def _node(value: int | bytes) -> _Node:
+def _node(value: int | bytes) -> Node:
     fields = _message(value)
-    texts = {
-        number: [_text(value) for at, value in fields if at == number] for number in (_IN, _OUT, _OPERATOR)
-    }
-    return _Node("".join(texts[_OPERATOR]), texts[_IN], texts[_OUT], _bytes(value))
+    texts = {number: [_text(value) for at, value in fields if at == number] for number in (IN, OUT, OPERATOR)}
+    return Node("".join(texts[OPERATOR]), texts[IN], texts[OUT], _bytes(value))
 
 
 def _named(value: int | bytes) -> tuple[str, bytes]:
-    names = [_text(name) for number, name in _message(value) if number == _TENSOR_NAME]
+    names = [_text(name) for number, name in _message(value) if number == TENSOR_NAME]
     return "".join(names), _bytes(value)
 
 
 def _array(message: bytes) -> NDArray[Any] | None:
     """The tensor of `message` if it is of a known type and holds its numbers as raw bytes."""
     fields = read_fields(message)
-    shape = [value for number, value in fields if number == _DIMS and isinstance(value, int)]
+    shape = [value for number, value in fields if number == DIMS and isinstance(value, int)]
     known = dict(fields)
-    kind, raw = known.get(_DATA_TYPE), known.get(_RAW_DATA)
-    if not isinstance(kind, int) or not isinstance(raw, bytes) or kind not in _DATA_TYPES:
+    kind, raw = known.get(DATA_TYPE), known.get(RAW_DATA)
+    if not isinstance(kind, int) or not isinstance(raw, bytes) or kind not in DATA_TYPES:
         return None
-    dtype = _DATA_TYPES[kind]
+    dtype = DATA_TYPES[kind]
     return np.frombuffer(raw, dtype).reshape(shape) if len(raw) == dtype.itemsize * math.prod(shape) else None
-
-
-def _tensor(name: str, array: NDArray[Any]) -> bytes:
-    kind = next(number for number, dtype in _DATA_TYPES.items() if dtype == array.dtype)
-    fields: list[Field] = [(_DIMS, size) for size in array.shape]
-    fields += [(_DATA_TYPE, kind), (_TENSOR_NAME, name.encode()), (_RAW_DATA, array.tobytes())]
-    return write_fields(fields)
 
 
 def _text(value: int | bytes) -> str:

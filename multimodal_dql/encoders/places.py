@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from multimodal_dql.encoders.cards import (
     HuggingFaceSource,
     PackageSource,
     Source,
+    SplitSource,
     WheelSource,
 )
 from multimodal_dql.encoders.paths import cache_root
@@ -60,6 +62,8 @@ def locate(card: Card, source: Source, *, fetch: bool = False, hubs: bool = Fals
         return _from_package(source)
     if isinstance(source, WheelSource):
         return _from_wheel(card, source, fetch=fetch)
+    if isinstance(source, SplitSource):
+        return _from_pieces(card, source, fetch=fetch)
     if isinstance(source, HubSource):
         return from_hub(source, fetch=hubs)
     if isinstance(source, HuggingFaceSource):
@@ -196,6 +200,41 @@ def _from_wheel(card: Card, source: WheelSource, *, fetch: bool) -> Path:
     }
     with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
         _extract(_download(source.requirement, Path(temporary)), members, folder, source.requirement)
+    return path
+
+
+def _from_pieces(card: Card, source: SplitSource, *, fetch: bool) -> Path:
+    """As `_from_wheel`, out of the ZIP file that the pieces make up; each wheel goes when its piece has been taken."""
+    first, others = source.requirements[0], len(source.requirements) - 1
+    folder = cache_root() / "encoders" / card.name / first
+    path = folder / source.path
+    if path.is_file():
+        return path
+    what = f"{first} and {others} more" if others else first
+    if not fetch:
+        raise NotHereError(f"{what} were not fetched yet", f"{first} 等 {others + 1} 个包尚未获取")
+    members = {
+        other.path: file.bytes
+        for file in card.files
+        for other in file.sources
+        if isinstance(other, SplitSource) and other.requirements == source.requirements
+    }
+    with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
+        whole = Path(temporary) / "whole.zip"
+        for requirement, part in zip(source.requirements, source.parts, strict=True):
+            room = Path(temporary) / "wheel"
+            room.mkdir()
+            wheel = _download(requirement, room)
+            _extract(wheel, {part: None}, room, requirement)
+            with (room / part).open("rb") as piece, whole.open("ab") as out:
+                shutil.copyfileobj(piece, out, _BLOCK_BYTES)
+            shutil.rmtree(room)
+        try:
+            _extract(whole, members, folder, what)
+        except zipfile.BadZipFile as error:
+            raise NotHereError(
+                f"the pieces of {what} make up no ZIP file", f"{first} 等分块不能拼成 ZIP 文件"
+            ) from error
     return path
 
 

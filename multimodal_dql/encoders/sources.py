@@ -19,6 +19,7 @@ from multimodal_dql.encoders.cards import (
     FolderSource,
     PackageSource,
     Source,
+    SplitSource,
     WheelSource,
 )
 from multimodal_dql.encoders.paths import cache_root
@@ -130,7 +131,7 @@ def _resolve_file(card: Card, file: CardFile, *, fetch: bool, hubs: bool) -> Pat
                 f"{path} 的 sha256 为 {digest[:12]}...，应为 {file.sha256[:12]}...",
             )
         )
-        if isinstance(source, WheelSource):
+        if isinstance(source, WheelSource | SplitSource):
             path.unlink(missing_ok=True)  # our own copy: the next call fetches it again
     if changed:
         found, found_zh = "; ".join(map(str, changed)), "；".join(one.zh for one in changed)

@@ -1,6 +1,6 @@
 """From contents to the columns of the content prior: blocks of features, each with its own prior variance.
 
-    <encoder>        the embedding: what is said
+    <encoder>        the embedding: what is said; of a wide one the leading directions in which siblings differ
     style            length, punctuation, pronouns: how it is said (`prior.style`)
     novelty          how far a variant lies from its siblings, one column an encoder
     words            the commonest words and marks, as sublinear TF-IDF (Salton & Buckley 1988), each row of length 1
@@ -14,7 +14,8 @@
 Columns are centred within a story, because only differences between siblings are compared, and every block is scaled to
 the mean squared row length 1, so that a block's prior variance is the variance of the effects it can explain.
 
-Shape letters: ``N`` variants, ``P`` columns, ``V`` words, ``D`` embedding, ``Q`` topics, ``R`` deviations.
+Shape letters: ``N`` variants, ``P`` columns, ``V`` words, ``D`` embedding, ``K`` directions of it, ``Q`` topics, ``R``
+deviations.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class BlockSettings:
         words: V, how many of the commonest words and marks; 0 for none.
         topics: Q, directions of the story's mean embedding; 0 for no topic block.
         deviations: R, directions of the deviation from it.
+        directions: K, at most so many directions of each text embedding: what is beyond says little and costs time with
+            the third power.
         pictures: directions of the picture's embedding in the blocks ``cross``; 0 for none.
         looks: L, at most so many directions in which pictures of siblings differ.
         level: whether there is a column of what gets clicked between tests.
@@ -55,6 +58,7 @@ class BlockSettings:
     words: int = 400
     topics: int = 6
     deviations: int = 32
+    directions: int = 256
     pictures: int = 4
     looks: int = 64
     level: bool = True
@@ -82,6 +86,7 @@ class Blocks:
             directions of the picture, deviations of the text.
         pictures: picture encoder -> D.
         looks: picture encoder -> directions (D, L) in which pictures of siblings differ; not in it if they never do.
+        axes: text encoder -> directions (D, K) in which texts of siblings differ most; not in it if all are used.
         level: block name -> weights of its columns in the column ``level``; empty without that.
         scales: block name -> factor of its columns, in the order of the columns.
     """
@@ -97,6 +102,7 @@ class Blocks:
     scales: Mapping[str, float]
     pictures: Mapping[str, int] = field(default_factory=dict)
     looks: Mapping[str, Float] = field(default_factory=dict)
+    axes: Mapping[str, Float] = field(default_factory=dict)
     level: Mapping[str, Float] = field(default_factory=dict)
 
     def columns(self, contents: Contents) -> tuple[Float, Int]:
@@ -109,7 +115,10 @@ class Blocks:
 
 def level_parts(blocks: Blocks, contents: Contents) -> dict[str, Float]:
     """The columns that tests are compared by, before scaling and centring: meaning, style and words of each text."""
-    parts = {name: contents.vectors[name] for name in blocks.encoders}
+    parts = {
+        name: contents.vectors[name] @ blocks.axes[name] if name in blocks.axes else contents.vectors[name]
+        for name in blocks.encoders
+    }
     if len(blocks.style_mean):
         parts["style"] = np.clip((contents.style - blocks.style_mean) / blocks.style_sd, -_CLIP, _CLIP)
     if blocks.vocabulary:
@@ -151,6 +160,11 @@ def fit_blocks(contents: Contents, settings: BlockSettings) -> Blocks:
         },
         scales={},
         pictures={name: contents.pictures[name].shape[1] for name in pictures},
+        axes={
+            name: _principal(known.centred(known.vectors[name]), settings.directions)[1]
+            for name in encoders
+            if known.vectors[name].shape[1] > settings.directions
+        },
         looks={name: axes for name in pictures if (axes := _looks(known, name, settings.looks)).shape[1]},
     )
     scales = {name: _scale(part, known) for name, part in _parts(unscaled, known).items()}

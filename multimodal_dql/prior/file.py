@@ -65,7 +65,7 @@ def write_prior(prior: ContentPrior, folder: Path) -> tuple[Path, Path]:
         "encoders": list(blocks.encoders),
         "fingerprints": prior.fingerprints,
         "pictures": list(blocks.pictures),
-        "dims": {name: int(_of_block(prior, name).sum()) for name in blocks.encoders} | dict(blocks.pictures),
+        "dims": {name: _dim(prior, name) for name in blocks.encoders} | dict(blocks.pictures),
         "blocks": list(blocks.scales),
         "scales": [float(scale) for scale in blocks.scales.values()],
         "vocabulary": list(blocks.vocabulary),
@@ -86,8 +86,10 @@ def read_prior(run: Path) -> ContentPrior:
     return read_pair(KIND, run, lambda facts, arrays: _prior(_File.model_validate(facts), arrays))
 
 
-def _of_block(prior: ContentPrior, name: str) -> NDArray[np.bool_]:
-    return np.asarray(prior.block == list(prior.blocks.scales).index(name))
+def _dim(prior: ContentPrior, name: str) -> int:
+    if name in prior.blocks.axes:
+        return len(prior.blocks.axes[name])
+    return int((prior.block == list(prior.blocks.scales).index(name)).sum())
 
 
 def _arrays(prior: ContentPrior) -> dict[str, NDArray[Any]]:
@@ -106,6 +108,7 @@ def _arrays(prior: ContentPrior) -> dict[str, NDArray[Any]]:
         for part in ("mean", "directions", "deviations"):
             out[f"topic:{name}:{part}"] = getattr(topics, part)
     out |= {f"looks:{name}": axes for name, axes in b.looks.items()}
+    out |= {f"axes:{name}": axes for name, axes in b.axes.items()}
     return out | {f"level:{name}": weights for name, weights in b.level.items()}
 
 
@@ -118,7 +121,8 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
     topics = {
         name: _topics(name, file, arrays) for name in (*names, *crossed) if f"topic:{name}:mean" in arrays
     }
-    widths = {name: file.dims[name] for name in names}
+    axes = _axes("axes", names, file, arrays)
+    widths = {name: axes[name].shape[1] if name in axes else file.dims[name] for name in names}
     if styled:
         widths |= {"style": styled} | ({"novelty": len(names)} if names else {})
     if file.vocabulary:
@@ -127,7 +131,7 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
         widths[f"cross:{name}" if name in crossed else f"topic:{name}"] = (
             t.directions.shape[1] * t.deviations.shape[1]
         )
-    looks = _looks(file, arrays)
+    looks = _axes("looks", file.pictures, file, arrays)
     widths |= {f"picture:{name}": axes.shape[-1] for name, axes in looks.items()}
     level = _level(widths, {*names, "style", "words"} & set(widths), arrays)
     widths |= {"level": 1} if level else {}
@@ -165,6 +169,7 @@ def _prior(file: _File, arrays: dict[str, NDArray[Any]]) -> ContentPrior:
             encoders=tuple(names),
             pictures={name: file.dims[name] for name in file.pictures},
             looks=looks,
+            axes=axes,
             level=level,
             vocabulary=tuple(file.vocabulary),
             topics=topics,
@@ -191,11 +196,13 @@ def _level(
     return level
 
 
-def _looks(file: _File, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    looks = {name: arrays[f"looks:{name}"] for name in file.pictures if f"looks:{name}" in arrays}
-    if any(axes.ndim != 2 or axes.shape[0] != file.dims[name] for name, axes in looks.items()):
-        raise ValueError("looks have another dimension than their encoder")
-    return looks
+def _axes(
+    kind: str, names: list[Name], file: _File, arrays: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    axes = {name: arrays[f"{kind}:{name}"] for name in names if f"{kind}:{name}" in arrays}
+    if any(array.ndim != 2 or array.shape[0] != file.dims[name] for name, array in axes.items()):
+        raise ValueError(f"{kind} have another dimension than their encoder")
+    return axes
 
 
 def _topics(name: str, file: _File, arrays: dict[str, NDArray[Any]]) -> Topics:

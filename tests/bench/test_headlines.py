@@ -102,7 +102,7 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
     asked = few | {"settings": SMALL, "run": run, "cache": cache}
     found = bench_headlines(path, **asked)
     assert {"pairs_all", "pairs_significant", "top1", "top1_random", "ceiling", "intervals"} <= set(found)
-    assert set(found["baselines"]) == {"tfidf", "ridge_use", "ridge_minilm", "ridge_both"}
+    assert set(found["baselines"]) == {"tfidf", "ridge_use", "ridge_minilm", "ridge_mpnet", "ridge_all"}
     assert set(found["ceiling"]) == {"pairs_all", "pairs_significant", "top1"}
     assert found["pairs_significant"] > 0.7
     assert found["time_split"]["tests"] + found["time_split"]["train_tests"] == 60

@@ -1,11 +1,12 @@
-"""Toy models are written with the module's own writer and run by ONNX Runtime."""
+"""Toy models are written with `onnx_writer` and run by ONNX Runtime."""
 
 import numpy as np
 import pytest
 
 from multimodal_dql.encoders.checks import example_samples
 from multimodal_dql.encoders.onnx import onnx_session
-from multimodal_dql.encoders.onnx_int8 import _tensor, _Writer, int8_products
+from multimodal_dql.encoders.onnx_int8 import int8_products
+from multimodal_dql.encoders.onnx_writer import Writer, tensor
 from multimodal_dql.encoders.runtimes import onnx_text
 from multimodal_dql.encoders.wire import write_fields
 
@@ -21,7 +22,7 @@ def value_info(name, shape):
 
 def toy(*, opset=17, normalised=False, values=VALUES, scales=SCALES, domain=b""):
     """x (3, 5, 64) times a matrix of int8, after a layer normalisation or not."""
-    w = _Writer()
+    w = Writer()
     source = "x"
     if normalised:
         ones = w.constant("ones", np.ones(64, np.float32))
@@ -29,7 +30,7 @@ def toy(*, opset=17, normalised=False, values=VALUES, scales=SCALES, domain=b"")
     cast = w.add("cast", "Cast", w.constant("q", values), to=1)
     w.add("y", "MatMul", source, w.add("w", "Mul", cast, w.constant("s", scales)))
     graph = [(1, node.message) for node in w.nodes] + [(2, b"toy")]
-    graph += [(5, _tensor(name, value)) for name, value in w.constants.items()]
+    graph += [(5, tensor(name, value)) for name, value in w.constants.items()]
     graph += [(11, value_info("x", (3, 5, 64))), (12, value_info("y", (3, 5, 48)))]
     version = write_fields([(1, domain), (2, opset)])
     return write_fields([(1, 8), (7, write_fields(graph)), (8, version)])

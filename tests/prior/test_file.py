@@ -80,6 +80,23 @@ def test_the_column_of_the_level_comes_back_and_must_fit(tmp_path: Path) -> None
         read_prior(run)
 
 
+def test_directions_of_a_wide_embedding_come_back_and_must_fit(tmp_path: Path) -> None:
+    made, contents, _, _ = planted(40, 13)
+    settings = BlockSettings(words=0, topics=1, deviations=2, directions=3)
+    prior = replace(fit_prior(made, contents, settings), fingerprints={"vectors": "x"})
+    dim = contents.vectors["vectors"].shape[1]
+    assert prior.blocks.axes["vectors"].shape == (dim, 3)
+    assert dim > 4
+    run = tmp_path / "run"
+    write_prior(prior, run)
+    assert read_prior(run).predict(contents).mean.tobytes() == prior.predict(contents).mean.tobytes()
+    for array in (np.zeros((dim, 4)), np.zeros((dim + 1, 3)), np.zeros(dim), None):
+        write_prior(prior, run)
+        edit_array(run, "axes:vectors", array)
+        with pytest.raises(RunError, match="not a whole content prior"):
+            read_prior(run)
+
+
 def edit(run: Path, **changes: object) -> None:
     path = run / FILE_NAME
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")

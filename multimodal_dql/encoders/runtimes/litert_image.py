@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +10,11 @@ from numpy.typing import NDArray
 
 from multimodal_dql.encoders.base import Modality
 from multimodal_dql.encoders.cards import Card
-from multimodal_dql.encoders.paths import cache_root
+from multimodal_dql.encoders.converted import Converter, converted
 from multimodal_dql.encoders.pictures import square_input
 from multimodal_dql.encoders.runtimes.card_encoder import OneByOne, need_files
 from multimodal_dql.encoders.runtimes.networks import litert_interpreter
-from multimodal_dql.encoders.sources import atomic_write
-from multimodal_dql.errors import EncoderError, UnknownNameError
+from multimodal_dql.errors import EncoderError
 
 __all__ = ["LiteRTImageEncoder"]
 
@@ -28,9 +25,7 @@ def _efficientnet_lite0(files: dict[str, Path], card: Card) -> bytes:
     return convert_lite0(*need_files(card, files, "weights.pth"))
 
 
-_CONVERTERS: dict[str, Callable[[dict[str, Path], Card], bytes]] = {"efficientnet-lite0": _efficientnet_lite0}
-_CONVERSION = 1
-"""Raised when a conversion changes, so that models converted before are not used."""
+_CONVERTERS: dict[str, Converter] = {"efficientnet-lite0": _efficientnet_lite0}
 
 
 class LiteRTImageEncoder(OneByOne):
@@ -45,7 +40,7 @@ class LiteRTImageEncoder(OneByOne):
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
         super().__init__(card, files)
         model = (
-            _converted(card, files)
+            converted(card, files, _CONVERTERS, ".tflite")
             if card.converter
             else need_files(card, files, "model.tflite")[0].read_bytes()
         )
@@ -64,31 +59,3 @@ class LiteRTImageEncoder(OneByOne):
         self._interpreter.set_tensor(self._input["index"], square_input(item, self.card)[None])
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output["index"]), np.float32).reshape(-1)
-
-
-def _converted(card: Card, files: dict[str, Path]) -> bytes:
-    """The converted model, from the cache if it is there and whole.
-
-    The cached file begins with the SHA-256 of the rest. Two processes that convert at once both write a
-    whole file.
-    """
-    if card.converter not in _CONVERTERS:
-        raise UnknownNameError(kind="converter", kind_zh="转换器", name=card.converter, known=_CONVERTERS)
-    weights = sorted((file.name, file.sha256) for file in card.files)
-    key = hashlib.sha256(repr((card.converter, _CONVERSION, weights)).encode()).hexdigest()
-    path = cache_root() / "encoders" / card.name / f"{key[:32]}.tflite"
-    if path.is_file():
-        stored = path.read_bytes()
-        if hashlib.sha256(stored[32:]).digest() == stored[:32]:
-            return stored[32:]
-    try:
-        model = _CONVERTERS[card.converter](files, card)
-    except (ValueError, KeyError) as error:
-        raise EncoderError(
-            name=card.name,
-            detail=f"its weights cannot be converted: {error}",
-            detail_zh=f"权重无法转换：{error}",
-        ) from error
-    with atomic_write(path) as out:
-        out.write(hashlib.sha256(model).digest() + model)
-    return model
