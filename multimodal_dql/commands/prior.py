@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from multimodal_dql.commands.common import encoder_list
-from multimodal_dql.commands.options import EncodersOpt, JsonOpt, LangOpt, SeedOpt
+from multimodal_dql.commands.options import JsonOpt, LangOpt, SeedOpt
 from multimodal_dql.errors import UnknownNameError
 from multimodal_dql.terminal import announce, emit, language, progress, table
 
@@ -19,7 +19,9 @@ app = typer.Typer(
     no_args_is_help=True, help="Expectations about unseen variants, learned from past A/B tests."
 )
 
-ENCODERS = "use-multilingual,minilm,mpnet-layer7"
+ENCODERS = ("use-multilingual", "minilm", "mpnet-layer7")
+"""What reads headlines best together (docs/headlines.md); the second and third read English alone."""
+AUTO = "auto"
 
 
 @app.command()
@@ -29,10 +31,16 @@ def fit(
         typer.Argument(metavar="TESTS", help="CSV, CSV.gz or Parquet: test, headline, impressions, clicks."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Directory of the prior.")] = Path("run"),
-    encoders: EncodersOpt = ENCODERS,
+    encoders: Annotated[
+        str,
+        typer.Option(
+            help="Names, or folders with cards (with a /), separated by commas; auto: of "
+            f"{', '.join(ENCODERS)} those that read most of the headlines and can be had."
+        ),
+    ] = AUTO,
     repeats: Annotated[
         int, typer.Option(min=1, max=20, help="Repeats of the five-fold cross-validation.")
-    ] = 5,
+    ] = 3,
     risk_window: Annotated[
         str,
         typer.Option(
@@ -70,6 +78,7 @@ def fit(
 
     began = time.perf_counter()
     names = encoder_list(encoders)
+    automatic = names == [AUTO]
     if risk_window not in ("drop", "train"):
         raise UnknownNameError(
             kind="way with the risk window",
@@ -77,7 +86,7 @@ def fit(
             name=risk_window,
             known=("drop", "train"),
         )
-    seeing = any(encoder_info(name).modality == "image" for name in names)
+    seeing = not automatic and any(encoder_info(name).modality == "image" for name in names)
     pool: Pool | None = None if seeing else "text"
     clean = read_ab_tests(tests, pool=pool, pictures=seeing)
     # What compares nothing cleanly still tells what gets clicked; it is learned from, and never scored.
@@ -89,6 +98,8 @@ def fit(
         pictures=seeing,
     )
     writable_folder(out)
+    if automatic:
+        names = _fitting_encoders([headline for headline in read.headlines if headline])
     with progress() as tick:
         contents = headline_contents(read, names, progress=tick)
     noise = overdispersion(clean.replicates, seed=seed)[0]
@@ -173,6 +184,33 @@ def score(
         ]
     }
     emit(json_output, result, lambda console: _print_scores(result["rows"], console))
+
+
+def _fitting_encoders(headlines: list[str]) -> list[str]:
+    """Those of `ENCODERS` that read most of the headlines and can be had; says which are left out, and why."""
+    from multimodal_dql.encoders.languages import covers
+    from multimodal_dql.encoders.registry import encoder_languages, encoder_states, fetch_encoder
+    from multimodal_dql.errors import EncoderUnavailable
+
+    states = {info.name: state for info, state in encoder_states() if info.name in ENCODERS}
+    names = []
+    for name in ENCODERS:
+        languages = encoder_languages(name)
+        if 2 * sum(covers(languages, headline) for headline in headlines) < len(headlines):
+            announce(
+                f"{name} reads {', '.join(languages)} alone, as most of the headlines are not: left out",
+                f"{name} 只能读取 {'、'.join(languages)}，而多数标题并非该语言：不使用",
+            )
+            continue
+        if states.get(name) == "needs the network":
+            announce(f"fetching {name}, once", f"正在获取 {name}（仅此一次）")
+        try:
+            fetch_encoder(name)
+        except EncoderUnavailable as error:
+            announce(f"the prior does without {name}: {error}", f"先验不使用 {name}：{error.text('zh')}")
+            continue
+        names.append(name)
+    return names or list(ENCODERS[:1])
 
 
 def _print_fit(result: dict[str, Any], console: Any) -> None:

