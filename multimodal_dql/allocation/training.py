@@ -46,7 +46,7 @@ class AllocationConfig:
     """
 
     within_sd: tuple[float, float] = (0.2, 0.32)
-    predicted_sd: tuple[float, float] = (0.06, 0.16)
+    predicted_sd: tuple[float, float] = (0.06, 0.2)
     prior_slope: tuple[float, float] = (0.5, 1.1)
     unpredicted: float = 0.25
     finished: float = 0.5
