@@ -118,7 +118,8 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
             assert low <= row["oracle_gap_share"]["lola"] <= high
     assert set(found["ablation"]["400"]) == {
         *("everything", "no_content_prior", "no_learned_allocation", "index_instead", "neither"),
-        *("ridge_use", "ridge_minilm", "lola_ridge_use", "lola_ridge_minilm"),
+        *("ridge_use", "ridge_minilm", "ridge_mpnet"),
+        *("lola_ridge_use", "lola_ridge_minilm", "lola_ridge_mpnet"),
     }
     assert found["protocol"]["reused"] == []
     again = bench_headlines(path, **asked)
