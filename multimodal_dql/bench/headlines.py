@@ -127,9 +127,11 @@ def bench_headlines(
             "time_split": _by_time(everything, contents, settings, seed),
             "leak": leak_demonstration(tests, pairs_of(tests), seed),
         }
-    out |= _allocation(case, range(seeds), taus, seed, two_armed, say)
+    shared = _allocation(case, range(seeds), taus, seed, two_armed, say)
     return {
         **out,
+        **shared,
+        "intervals": out["intervals"] | shared["intervals"],
         "protocol": {
             "split": "connected component of test id and headline"
             if test is None

@@ -107,6 +107,9 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
     assert found["pairs_significant"] > 0.7
     assert found["time_split"]["tests"] + found["time_split"]["train_tests"] == 60
     assert found["protocol"]["repeats"] == 1
+    for name in ("pairs_all", "pairs_significant", "top1"):
+        low, high = found["intervals"][name]
+        assert low <= found[name] <= high
     policies = {"dqn", "prior", "ucb", "ts", "ec", "lola", "eb_ucb"}
     for name in ("allocation", "shrunk"):
         assert set(found[name]) == {"50", "400"}
