@@ -20,7 +20,7 @@ from multimodal_dql.simulation.scenarios.headline_test import HeadlineTestConfig
 
 __all__ = ["ROUNDS", "STAGES", "AllocationConfig", "environment_of", "train_allocation"]
 
-ROUNDS = 240
+ROUNDS = 120
 """Of learning, by default."""
 STAGES = 25
 """Steps of an episode; each sends that part of the traffic to one arm."""

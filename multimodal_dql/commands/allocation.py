@@ -27,7 +27,7 @@ def fit(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Directory of the policy.")] = Path("run"),
     rounds: Annotated[
         int, typer.Option(min=1, max=10_000, help="Rounds of learning, 2,048 simulated tests each.")
-    ] = 240,
+    ] = 120,
     seed: SeedOpt = 0,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
