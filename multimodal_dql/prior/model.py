@@ -54,6 +54,8 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
+_MOST_AT_ONCE = 4
+"""Folds learned side by side: each takes half a gigabyte."""
 MINIMUM_TESTS = 20
 """Tests below which nothing is learned."""
 CONFOUNDED_SD = 0.2
@@ -255,9 +257,14 @@ def cross_validate(
 
     # Side by side, each on one thread: much of a fit is not matrix products. All others start at the first one's
     # variances, so that which is ready first changes nothing.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    workers = min(len(os.sched_getaffinity(0)), _MOST_AT_ONCE)
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as pool:
         first = judge(0, None)
-        list(pool.map(lambda place: judge(place, first) and None, range(1, repeats * folds)))
+
+        def another(place: int) -> None:
+            judge(place, first)
+
+        list(pool.map(another, range(1, repeats * folds)))
     return CrossValidated(mean, sd, fold, taus)
 
 
