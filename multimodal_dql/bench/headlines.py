@@ -114,7 +114,12 @@ def bench_headlines(
     config = AllocationConfig().of_rounds(rounds)
     prints = [encoder_info(name).fingerprint for name in ENCODERS]
     kept = Kept.of(
-        run, everything, seed=seed, encoders=prints, blocks=repr(settings), allocation=repr(config)
+        run,
+        everything,
+        seed=seed,
+        encoders=prints,
+        blocks=repr(settings or BlockSettings()),
+        allocation=repr(config),
     )
     say("embeddings")
     contents = headline_contents(everything, ENCODERS, cache=cache)

