@@ -140,13 +140,11 @@ class CrossValidated:
     Attributes:
         mean: (R, A), sd: (R, A).
         fold: (R, G).
-        tau: (R * folds,) spread found on each training side.
     """
 
     mean: Float
     sd: Float
     fold: Int
-    tau: Float
 
 
 def pseudo_impressions(sd: Float, rate: Float | float) -> Float:
@@ -237,7 +235,6 @@ def cross_validate(
     scored = np.ones(tests.G, np.bool_) if scored is None else scored
     mean, sd = np.zeros((repeats, tests.A)), np.zeros((repeats, tests.A))
     fold = np.stack([component_folds(tests, folds, seed + r) for r in range(repeats)])
-    taus = np.zeros(repeats * folds)
     phi = overdispersion(tests.replicates, seed=seed)[0] if noise is None else noise
 
     def judge(place: int, start: ContentPrior | None) -> ContentPrior:
@@ -252,7 +249,6 @@ def cross_validate(
         prior = fit_prior(train, own, settings, start=start, noise=phi)
         found = prior.predict(contents.take(arms))
         mean[r, arms], sd[r, arms] = found.mean, found.sd
-        taus[place] = prior.hyper.tau
         return prior
 
     # Side by side, each on one thread: much of a fit is not matrix products. All others start at the first one's
@@ -265,7 +261,7 @@ def cross_validate(
             judge(place, first)
 
         list(pool.map(another, range(1, repeats * folds)))
-    return CrossValidated(mean, sd, fold, taus)
+    return CrossValidated(mean, sd, fold)
 
 
 def _renumbered(contents: Contents, tests: ABTests) -> Contents:
