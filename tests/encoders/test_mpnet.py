@@ -37,12 +37,12 @@ def exact(rng, rows, columns, step):
     return (table * step).astype(np.float32)
 
 
-def weights(words=WORDS):
+def weights(words=WORDS, buckets=BUCKETS):
     rng = np.random.default_rng(7)
     out = {
         "embeddings.word_embeddings.weight": exact(rng, words, WIDTH, 2**-7),
         "embeddings.position_embeddings.weight": rng.normal(0, 0.5, (PLACES, WIDTH)),
-        "encoder.relative_attention_bias.weight": rng.normal(0, 2, (BUCKETS, HEADS)),
+        "encoder.relative_attention_bias.weight": rng.normal(0, 2, (buckets, HEADS)),
         **normalisation(rng, "embeddings.LayerNorm."),
     }
     for layer in range(LAYERS):
@@ -136,13 +136,14 @@ def test_the_graph_is_the_network_of_transformers(layers):
     torch = pytest.importorskip("torch", reason="install torch to run this")
     from transformers import MPNetConfig, MPNetModel
 
-    w = weights()
-    made = MPNetModel(MPNetConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"})).eval()
+    # It asks for 32 buckets, whatever its configuration says.
+    w, config = weights(buckets=32), CONFIG | {"relative_attention_num_buckets": 32}
+    made = MPNetModel(MPNetConfig(**{k: v for k, v in config.items() if k != "model_type"})).eval()
     made.load_state_dict({name: torch.from_numpy(array) for name, array in w.items()}, strict=False)
     ids = np.random.default_rng(2).integers(2, WORDS, (2, 9))
     with torch.inference_mode():
         states = made(torch.from_numpy(ids), output_hidden_states=True).hidden_states
-    model = mpnet_graph(w, CONFIG, layers=layers, most=PLACES - 2)
+    model = mpnet_graph(w, config, layers=layers, most=PLACES - 2)
     np.testing.assert_allclose(run(model, ids), states[layers].numpy(), atol=2e-5)
 
 
