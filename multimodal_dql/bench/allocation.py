@@ -162,29 +162,29 @@ def _clicks(
 def replay(
     make: Callable[[], Policy],
     truth: Truth,
-    tau: float,
+    taus: Sequence[float],
     seeds: Sequence[int],
     *,
     updates: int = UPDATES,
     prior: bool = True,
 ) -> Float:
-    """Expected click rate of a policy in each test, mean over seeds, (G,).
+    """Expected click rate of a policy in each test, mean over seeds, (T, G).
 
     Args:
         make: a new policy.
         truth: the tests.
-        tau: impressions an arm.
+        taus: T, impressions an arm.
         seeds: of the coin flips and of choices among equals.
         updates: stages of equal traffic.
         prior: whether the policy is told the content prior.
     """
     from threadpoolctl import threadpool_limits
 
-    out = np.zeros(len(truth.arms))
+    out = np.zeros((len(taus), len(truth.arms)))
 
     def play(k: int) -> None:
         tests = np.flatnonzero(truth.arms == k)
-        out[tests] = _replay(make(), truth, tests, k, tau, seeds, updates, prior)
+        out[:, tests] = _replay(make(), truth, tests, k, taus, seeds, updates, prior)
 
     sizes, counts = np.unique(truth.arms, return_counts=True)
     longest_first = sizes[np.argsort(-sizes * counts, kind="stable")]
@@ -199,21 +199,24 @@ def _replay(
     truth: Truth,
     tests: Int,
     k: int,
-    tau: float,
+    taus: Sequence[float],
     seeds: Sequence[int],
     updates: int,
     prior: bool,
 ) -> Float:
-    """`replay` of the tests with `k` arms, the seeds side by side."""
+    """`replay` of the tests with `k` arms, (T, tests): all horizons and seeds side by side, in that order."""
     rates = np.concatenate([_packed(truth.of_seed(seed)[tests], truth, tests, k) for seed in seeds])
+    rates = np.tile(rates, (len(taus), 1))
+    times = len(taus) * len(seeds)
     mean, sd = (
-        np.tile(_packed(array[tests], truth, tests, k), (len(seeds), 1))
+        np.tile(_packed(array[tests], truth, tests, k), (times, 1))
         for array in (truth.prior_mean, truth.prior_sd)
     )
-    base = np.tile(np.log(truth.base_rate[tests] / (1.0 - truth.base_rate[tests])), len(seeds))[:, None]
+    base = np.tile(np.log(truth.base_rate[tests] / (1.0 - truth.base_rate[tests])), times)[:, None]
     told = 1.0 / (1.0 + np.exp(-(base + mean))) if prior else None
-    b, horizon = len(rates), max(int(tau * k), 1)
-    row = np.concatenate([seed * 1_000_003 + tests for seed in seeds]).astype(np.int64)
+    horizon = np.repeat([max(int(tau * k), 1) for tau in taus], len(seeds) * len(tests))
+    row = np.tile(np.concatenate([seed * 1_000_003 + tests for seed in seeds]).astype(np.int64), len(taus))
+    b = len(rates)
     item = np.arange(b)
     impressions, clicks = np.zeros((b, k), np.int64), np.zeros((b, k), np.int64)
     nothing, available = np.zeros((b, k, 0), np.float32), np.ones((b, k), np.bool_)
@@ -222,23 +225,22 @@ def _replay(
     rng = np.random.Generator(np.random.Philox(key=[seeds[0], 45 + k]))
     for step in range(updates):
         start, stop = step * horizon // updates, (step + 1) * horizon // updates
-        if stop == start:
+        if (stop == start).all():
             continue
         counts = Counts(
             impressions.copy(),
             clicks.copy(),
-            np.full(b, float(start)),
-            np.full(b, float(horizon)),
+            start.astype(np.float64),
+            horizon.astype(np.float64),
             told,
             sd if prior else None,
         )
         state = State(nothing, nothing, record, context, available, item, counts)
         arm, _ = choose(policy, state, rng.random(b))
         policy.update(state, arm, np.zeros(b))
-        n = np.full(b, stop - start)
         earned += (stop - start) * rates[item, arm]
-        _clicks(0, row, step, arm, n, rates, clicks, impressions)
-    return np.asarray((earned / horizon).reshape(len(seeds), -1).mean(axis=0))
+        _clicks(0, row, step, arm, stop - start, rates, clicks, impressions)
+    return np.asarray((earned / horizon).reshape(len(taus), len(seeds), -1).mean(axis=1))
 
 
 def _packed(array: Float, truth: Truth, tests: Int, k: int) -> Float:
@@ -254,7 +256,9 @@ def tuned(
 ) -> float:
     """The value of `grid` that earns most over all horizons."""
     seeds = range(SETTLED)
-    earned = [sum(gap_share(truth, replay(make(z), truth, tau, seeds), seeds) for tau in taus) for z in grid]
+    earned = [
+        sum(gap_share(truth, found, seeds) for found in replay(make(z), truth, taus, seeds)) for z in grid
+    ]
     return float(grid[int(np.argmax(earned))])
 
 
@@ -291,7 +295,7 @@ def allocation_table(
     hidden: bool = False,
     baselines: Mapping[str, Callable[[], Policy]] | None = None,
     others: Mapping[str, Mapping[int, Policy]] | None = None,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Every policy at every horizon, and intervals of the same shape.
 
@@ -304,7 +308,7 @@ def allocation_table(
         hidden: hide the content prior from the learned policy.
         baselines: other rules than those of the LOLA paper.
         others: further learned policies by name and fold; no baselines.
-        progress: called with policy and tau.
+        progress: called with the name of the policy.
 
     Returns:
         by tau clicks a thousand impressions of each policy, with ``uniform`` and ``oracle``, the shares
@@ -322,33 +326,35 @@ def allocation_table(
     uniform, oracle = _ends(truth, seeds)
     table: dict[str, Any] = {}
     intervals: dict[str, Any] = {}
-    for tau in taus:
-        found = {"prior": _by_prior(truth, seeds)}
-        for name, make in rules.items():
-            if progress:
-                progress(name, tau)
-            found[name] = replay(make, truth, tau, seeds)
-        if progress:
-            progress("dqn", tau)
-        found["dqn"] = by_fold(truth, learned, tau, seeds, prior=not hidden)
-        rivals = tuple(name for name in found if name != "dqn")
-        for name, policies in (others or {}).items():
-            if progress:
-                progress(name, tau)
-            found[name] = by_fold(truth, policies, tau, seeds, prior=not hidden)
-        table[str(tau)], intervals[str(tau)] = _row(truth, found, rivals, uniform, oracle)
+    say = progress or (lambda _: None)
+    found = {"prior": np.tile(_by_prior(truth, seeds), (len(taus), 1))}
+    for name, make in rules.items():
+        say(name)
+        found[name] = replay(make, truth, taus, seeds)
+    rivals = tuple(found)
+    for name, policies in {"dqn": learned, **(others or {})}.items():
+        say(name)
+        found[name] = by_fold(truth, policies, taus, seeds, prior=not hidden)
+    for i, tau in enumerate(taus):
+        row = {name: rates[i] for name, rates in found.items()}
+        table[str(tau)], intervals[str(tau)] = _row(truth, row, rivals, uniform, oracle)
     return table, intervals
 
 
 def by_fold(
-    truth: Truth, learned: Mapping[int, Policy], tau: float, seeds: Sequence[int], *, prior: bool = True
+    truth: Truth,
+    learned: Mapping[int, Policy],
+    taus: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    prior: bool = True,
 ) -> Float:
-    """Click rate of the learned policies in each test, (G,), each test decided by that of its fold."""
-    out = np.zeros(len(truth.arms))
+    """Click rate of the learned policies in each test, (T, G), each test decided by that of its fold."""
+    out = np.zeros((len(taus), len(truth.arms)))
     for fold, policy in learned.items():
         rows = truth.fold == fold
         part = truth.take(rows)
-        out[rows] = replay(lambda p=policy: p, part, tau, seeds, prior=prior)  # type: ignore[misc]
+        out[:, rows] = replay(lambda p=policy: p, part, taus, seeds, prior=prior)  # type: ignore[misc]
     return out
 
 

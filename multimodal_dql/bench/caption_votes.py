@@ -121,7 +121,7 @@ def allocation_of_votes(
         taus=taus,
         baselines=baselines,
         others=others,
-        progress=lambda who, tau: say(f"{who} {tau}"),
+        progress=say,
     )
     return {
         "allocation": table,

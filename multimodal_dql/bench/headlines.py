@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from multimodal_dql.allocation.policy import AllocationPolicy, OptimisticIndex
 from multimodal_dql.allocation.training import ROUNDS, AllocationConfig
@@ -20,6 +21,7 @@ from multimodal_dql.bench.allocation import (
     TAUS,
     UCB_Z,
     UPDATES,
+    Truth,
     allocation_table,
     by_fold,
     gap_share,
@@ -51,6 +53,8 @@ from multimodal_dql.simulation.engagement_noise import overdispersion
 from multimodal_dql.simulation.scenarios.allocation_features import scattered_worth
 
 __all__ = ["ENCODERS", "REFERENCE", "bench_headlines", "ceiling", "sampled"]
+
+Float = NDArray[np.float64]
 
 ENCODERS = ("use-multilingual", "minilm", "mpnet-layer7")
 REFERENCE = {
@@ -206,7 +210,7 @@ def _allocation(
             seeds,
             taus=taus,
             settings=widths,
-            progress=lambda who, tau, name=name: say(f"{name} {who} {tau}"),  # type: ignore[misc]
+            progress=lambda who, name=name: say(f"{name} {who}"),  # type: ignore[misc]
         )
     say("parts")
     out["ablation"] = _ablation(case, seeds[: max(len(seeds) // 4, 1)], taus, widths)
@@ -232,25 +236,28 @@ def _ablation(
 ) -> dict[str, Any]:
     """Shares of the gap on observed rates without the content prior, the learned allocation, an encoder."""
     truth = case.truth(observed_truth(case.tests))
-    found: dict[str, dict[str, float]] = {}
-    for tau in (t for t in ABLATION_TAUS if t in taus):
-        lola = replay(lambda: make_policy(f"lola:z={widths['lola']}"), truth, tau, seeds)
-        rates = {
-            "everything": by_fold(truth, case.learned, tau, seeds),
-            "no_content_prior": by_fold(truth, case.learned, tau, seeds, prior=False),
-            "no_learned_allocation": lola,
-            "index_instead": by_fold(
-                truth, {part: _index(policy) for part, policy in case.learned.items()}, tau, seeds
-            ),
-            "neither": replay(lambda: make_policy("eb-ucb"), truth, tau, seeds, prior=False),
-        }
-        for name, (mean, sd) in case.single.items():
-            part = case.truth(observed_truth(case.tests), mean, sd)
-            rates[name] = by_fold(part, case.learned, tau, seeds)
-            # As published: the index with a linear model of one text encoder instead of our prior.
-            rates[f"lola_{name}"] = replay(lambda: make_policy(f"lola:z={widths['lola']}"), part, tau, seeds)
-        found[str(tau)] = {name: gap_share(truth, rate, seeds) for name, rate in rates.items()}
-    return found
+    some = [tau for tau in ABLATION_TAUS if tau in taus]
+    index = {part: _index(policy) for part, policy in case.learned.items()}
+
+    def lola(truth: Truth) -> Float:
+        return replay(lambda: make_policy(f"lola:z={widths['lola']}"), truth, some, seeds)
+
+    rates = {
+        "everything": by_fold(truth, case.learned, some, seeds),
+        "no_content_prior": by_fold(truth, case.learned, some, seeds, prior=False),
+        "no_learned_allocation": lola(truth),
+        "index_instead": by_fold(truth, index, some, seeds),
+        "neither": replay(lambda: make_policy("eb-ucb"), truth, some, seeds, prior=False),
+    }
+    for name, (mean, sd) in case.single.items():
+        part = case.truth(observed_truth(case.tests), mean, sd)
+        rates[name] = by_fold(part, case.learned, some, seeds)
+        # As published: the index with a linear model of one text encoder instead of our prior.
+        rates[f"lola_{name}"] = lola(part)
+    return {
+        str(tau): {name: gap_share(truth, rate[i], seeds) for name, rate in rates.items()}
+        for i, tau in enumerate(some)
+    }
 
 
 def ceiling(tests: ABTests, *, seed: int = 0, draws: int = 5) -> dict[str, float]:

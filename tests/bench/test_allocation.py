@@ -35,12 +35,12 @@ def truth(rates: np.ndarray = RATES) -> Truth:
 
 
 def test_always_the_first_arm_by_hand() -> None:
-    np.testing.assert_allclose(replay(First, truth(), 50, [0]), [0.5, 0.2, 0.05])
+    np.testing.assert_allclose(replay(First, truth(), [50], [0])[0], [0.5, 0.2, 0.05])
 
 
 def test_an_even_split_earns_the_mean_and_its_share_is_0() -> None:
     """Over 40 seeds: at 200 choices a test the mean rate of a seed is off by .014 at most, by .002 over all."""
-    found = replay(Uniform, truth(), 200, range(40))
+    found = replay(Uniform, truth(), [200], range(40))[0]
     np.testing.assert_allclose(found, [0.3, 0.3, 0.15], atol=4 * 0.0025)
     assert gap_share(truth(), np.array([0.3, 0.3, 0.15]), [0]) == pytest.approx(0.0)
     assert gap_share(truth(), np.array([0.5, 0.4, 0.25]), [0]) == pytest.approx(1.0)
@@ -52,15 +52,33 @@ def test_the_share_weighs_tests_by_their_traffic() -> None:
 
 
 def test_a_replay_can_be_repeated_and_seeds_differ() -> None:
-    one, two, other = (replay(lambda: make_policy("ucb"), truth(), 100, [seed]) for seed in (1, 1, 2))
+    one, two, other = (replay(lambda: make_policy("ucb"), truth(), [100], [seed]) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, two)
     assert (one != other).any()
 
 
 def test_a_replay_is_the_same_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = replay(lambda: make_policy("ucb"), truth(), 100, [3])
+    both = replay(lambda: make_policy("ucb"), truth(), [100], [3])
     monkeypatch.setattr("os.cpu_count", lambda: 1)
-    np.testing.assert_array_equal(replay(lambda: make_policy("ucb"), truth(), 100, [3]), both)
+    np.testing.assert_array_equal(replay(lambda: make_policy("ucb"), truth(), [100], [3]), both)
+
+
+class Greedy(Policy):
+    """The arm of most clicks, the first of equal ones: no luck in it."""
+
+    name = "greedy"
+
+    def probabilities(self, state: State) -> np.ndarray:
+        assert state.counts is not None
+        return np.eye(state.available.shape[1])[state.counts.clicks.argmax(axis=1)]
+
+
+def test_a_horizon_is_played_alike_alone_and_beside_others() -> None:
+    """One of five impressions an arm, so fewer than updates, too."""
+    together = replay(Greedy, truth(), [5, 100, 1000], [0, 3])
+    alone = [replay(Greedy, truth(), [tau], [0, 3])[0] for tau in (5, 100, 1000)]
+    np.testing.assert_array_equal(together, alone)
+    assert len(np.unique(together[:, 2])) == 3
 
 
 class Looks(Policy):
@@ -79,8 +97,8 @@ class Looks(Policy):
 def test_a_policy_is_asked_at_most_so_often_and_is_told_the_prior_only_if_wanted() -> None:
     one = truth(RATES[:, 1:2])
     told, blind = Looks(), Looks()
-    replay(lambda: told, one, 1000, [0], updates=30)
-    replay(lambda: blind, one, 5, [0], updates=30, prior=False)
+    replay(lambda: told, one, [1000], [0], updates=30)
+    replay(lambda: blind, one, [5], [0], updates=30, prior=False)
     assert len(told.states) == 30
     assert len(blind.states) == 15  # fifteen impressions
     last = told.states[-1].counts
@@ -99,7 +117,7 @@ def test_the_same_luck_for_every_policy() -> None:
     flat = truth(np.full((1, 4, 3), 0.2))
     sums = []
     for seen in (Looks(First()), Looks(Uniform())):
-        replay(lambda seen=seen: seen, flat, 100, [3])
+        replay(lambda seen=seen: seen, flat, [100], [3])
         sums.append([s.counts.clicks.sum(axis=1) for s in seen.states if s.counts is not None])
     np.testing.assert_array_equal(*sums)
 
@@ -128,7 +146,7 @@ def test_each_test_is_decided_by_the_policy_of_its_own_part() -> None:
                 state.available.shape[1] - 1 - np.zeros(len(state.item), int)
             ]
 
-    found = by_fold(truth(), {0: First(), 1: Last()}, 50, [0])
+    found = by_fold(truth(), {0: First(), 1: Last()}, [50], [0])[0]
     np.testing.assert_allclose(found, [0.5, 0.4, 0.05])
 
 
@@ -170,4 +188,4 @@ def test_observed_and_shrunk_truth() -> None:
 
 def test_more_seeds_of_truth_than_draws_go_round() -> None:
     two = replace(truth(), rates=np.concatenate([RATES, RATES / 2]))
-    np.testing.assert_allclose(replay(First, two, 50, [0, 1]), [0.375, 0.15, 0.0375])
+    np.testing.assert_allclose(replay(First, two, [50], [0, 1])[0], [0.375, 0.15, 0.0375])
