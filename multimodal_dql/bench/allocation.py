@@ -292,9 +292,7 @@ def allocation_table(
     *,
     taus: Sequence[int] = TAUS,
     settings: Mapping[str, float] | None = None,
-    hidden: bool = False,
     baselines: Mapping[str, Callable[[], Policy]] | None = None,
-    others: Mapping[str, Mapping[int, Policy]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Every policy at every horizon, and intervals of the same shape.
@@ -305,9 +303,7 @@ def allocation_table(
         seeds: of the replay.
         taus: impressions an arm.
         settings: tuned ``ucb`` and ``lola`` widths.
-        hidden: hide the content prior from the learned policy.
         baselines: other rules than those of the LOLA paper.
-        others: further learned policies by name and fold; no baselines.
         progress: called with the name of the policy.
 
     Returns:
@@ -332,9 +328,8 @@ def allocation_table(
         say(name)
         found[name] = replay(make, truth, taus, seeds)
     rivals = tuple(found)
-    for name, policies in {"dqn": learned, **(others or {})}.items():
-        say(name)
-        found[name] = by_fold(truth, policies, taus, seeds, prior=not hidden)
+    say("dqn")
+    found["dqn"] = by_fold(truth, learned, taus, seeds)
     for i, tau in enumerate(taus):
         row = {name: rates[i] for name, rates in found.items()}
         table[str(tau)], intervals[str(tau)] = _row(truth, row, rivals, uniform, oracle)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multimodal_dql.allocation.policy import AllocationPolicy
-from multimodal_dql.allocation.training import ROUNDS, AllocationConfig, train_allocation
+from multimodal_dql.allocation.training import AllocationConfig, train_allocation
 from multimodal_dql.bench.allocation import (
     ThompsonDraws,
     Truth,
@@ -45,8 +45,8 @@ LOLA_AUX = (10, 30, 100)
 """Votes that a prediction is worth to LOLA's index; the paper's 1,000 are for click rates of 1 %."""
 EB_C = (0.5, 1.0, 2.0)
 HALVES = 2
-STAGES = 50
-ENVIRONMENTS = 256
+STAGES = 25
+ENVIRONMENTS = 1024
 
 
 def groups(tests: ABTests, sizes: Sequence[int], each: int, seed: int) -> list[Int]:
@@ -84,7 +84,7 @@ def allocation_of_votes(
         taus: votes a caption.
         rounds: of learning the allocation from contests simulated from the half without the contest.
         seed: of halves and groups.
-        quick: one group of each size, and no policy that learned on click tests.
+        quick: one group of each size.
         say: called with what comes next.
     """
     half = component_folds(tests, HALVES, seed + 1000)
@@ -95,12 +95,6 @@ def allocation_of_votes(
         base[half == h], spread[half == h] = logistic(model.base_logit_mean), model.within_logit_sd
         say(f"learning to allocate, half {h + 1}")
         learned[h] = _learned(model, float(np.std(mean[half[tests.test] != h])), taus, rounds, seed)
-    others: dict[str, dict[int, Policy]] = {}
-    if not quick:
-        say("learning to allocate clicks")
-        config = AllocationConfig(environments=ENVIRONMENTS * 2).of_rounds(min(rounds, ROUNDS))
-        clicks = train_allocation(EngagementModel(), config, seed=seed)
-        others["dqn_of_clicks"] = dict.fromkeys(range(HALVES), clicks)
     truth = _truth(
         tests,
         groups(tests, GROUP_SIZES, 1 if quick else GROUPS, seed),
@@ -120,7 +114,6 @@ def allocation_of_votes(
         seeds,
         taus=taus,
         baselines=baselines,
-        others=others,
         progress=say,
     )
     return {

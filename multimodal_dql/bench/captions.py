@@ -46,7 +46,7 @@ __all__ = ["ENCODERS", "bench_captions", "caption_ceiling", "thinned"]
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-ENCODERS = ("use-multilingual", "minilm", "efficientnet-lite0")
+ENCODERS = ("use-multilingual", "minilm", "mpnet-layer7", "efficientnet-lite0")
 QUICK_CAPTIONS, QUICK_SEEDS, QUICK_ROUNDS = 40, 2, 4
 QUICK = BlockSettings(words=100, topics=2, deviations=16, pictures=2)
 QUICK_TAUS = (5, 20, 100)
@@ -62,7 +62,7 @@ def bench_captions(
     quick: bool = False,
     repeats: int = 1,
     seeds: int = 8,
-    rounds: int = 60,
+    rounds: int = 120,
     seed: int = 0,
     draws: int = 5,
     taus: Sequence[int] = VOTES_A_CAPTION,

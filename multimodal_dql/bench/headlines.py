@@ -64,6 +64,9 @@ REFERENCE = {
 """Published or usual figures of other protocols; not comparable row by row."""
 
 TWO_ARM_TESTS = 8000
+SEEDS, REPLAYS = 20, 60_000
+"""Of the replays: how often each test is played, and how many games that may be, which keeps large files within the
+hour; tests differ from each other more than the games of one test do."""
 QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS, QUICK_TWO_ARM_TESTS = 300, 2, 8, 1000
 ABLATION_TAUS = (50, 200, 400, 1000)
 
@@ -75,7 +78,7 @@ def bench_headlines(
     run: Path | None = None,
     quick: bool = False,
     repeats: int = 5,
-    seeds: int = 20,
+    seeds: int | None = None,
     rounds: int = ROUNDS,
     seed: int = 0,
     draws: int = 5,
@@ -94,9 +97,10 @@ def bench_headlines(
         path: A/B tests to learn from (`read_ab_tests`).
         test: other tests, to measure on; `LeakError` if they share a test or a headline with `path`.
         run: folder that keeps what was learned, and gives it back when asked for the same again.
-        quick: 300 sampled tests, one repeat, few seeds, little learning; `run` keeps that apart from the whole.
+        quick: 300 sampled tests of each file, one repeat, few seeds, little learning; `run` keeps that apart from the
+            whole.
         repeats: of the five-fold cross-validation.
-        seeds: of the replays.
+        seeds: of the replays; `SEEDS` if None, and fewer where tests are so many that it would take over `REPLAYS`.
         rounds: of learning the allocation.
         seed: of folds and bootstraps.
         draws: simulated copies of the tests behind the ceiling.
@@ -113,7 +117,7 @@ def bench_headlines(
     if quick:
         everything = sampled(everything, QUICK_TESTS, seed)
         tests = tests.subset(np.isin(tests.test_ids, everything.test_ids))
-        repeats, seeds, rounds = 1, min(seeds, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
+        repeats, seeds, rounds = 1, min(seeds or SEEDS, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
         two_armed = min(two_armed, QUICK_TWO_ARM_TESTS)
     config = AllocationConfig().of_rounds(rounds)
     prints = [encoder_info(name).fingerprint for name in ENCODERS]
@@ -128,7 +132,11 @@ def bench_headlines(
     say("embeddings")
     contents = headline_contents(everything, ENCODERS, cache=cache)
     learn = Learning(tests, everything, contents, settings, config, repeats, seed, kept, say)
-    case = learn.crossfitted() if test is None else learn.for_tests(read_ab_tests(test, pool="text"), cache)
+    if test is None:
+        case = learn.crossfitted()
+    else:
+        other = read_ab_tests(test, pool="text")
+        case = learn.for_tests(sampled(other, QUICK_TESTS, seed) if quick else other, cache)
     out = _prediction(case, seed, draws)
     if test is None:
         say("time split and leak")
@@ -136,6 +144,7 @@ def bench_headlines(
             "time_split": _by_time(everything, contents, settings, seed),
             "leak": leak_demonstration(tests, pairs_of(tests), seed),
         }
+    seeds = seeds or min(max(REPLAYS // case.tests.G, 2), SEEDS)
     shared = _allocation(case, range(seeds), taus, seed, two_armed, say)
     return {
         **out,

@@ -183,11 +183,18 @@ def headlines(
     run: Annotated[
         Path | None, typer.Option("--run", help="Folder that keeps what was learned, for the next time.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="300 sampled tests, little learning.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="300 sampled tests a file, little learning.")
+    ] = False,
     repeats: Annotated[
         int, typer.Option(min=1, max=20, help="Repeats of the five-fold cross-validation.")
     ] = 5,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds of the replays.")] = 20,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, help="Seeds of the replays; 20 if not given, fewer for over 3,000 tests."
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of learning the allocation.")] = 120,
     seed: SeedOpt = 0,
     json_output: JsonOpt = False,
@@ -219,12 +226,12 @@ def captions(
     quick: Annotated[
         bool, typer.Option("--quick", help="40 captions a contest, one text encoder, little learning.")
     ] = False,
-    encoders: EncodersOpt = "use-multilingual,minilm,efficientnet-lite0",
+    encoders: EncodersOpt = "use-multilingual,minilm,mpnet-layer7,efficientnet-lite0",
     repeats: Annotated[
         int, typer.Option(min=1, max=20, help="Repeats of the five-fold cross-validation.")
     ] = 1,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds of the replays.")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of learning the allocation.")] = 60,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of learning the allocation.")] = 120,
     seed: SeedOpt = 0,
     json_output: JsonOpt = False,
     lang: LangOpt = "en",
