@@ -135,15 +135,19 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_other_tests_are_measured_with_what_was_learned_here(tmp_path: Path) -> None:
+def test_other_tests_are_measured_with_what_was_learned_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, other = written(tmp_path / "tests.csv", 4), written(tmp_path / "other.csv", 5, 30)
-    cache, asked = tmp_path / "cache", {"draws": 1, "seeds": 1, "rounds": 1, "taus": (50,), "settings": SMALL}
+    cache, asked = tmp_path / "cache", {"draws": 1, "rounds": 1, "taus": (50,), "settings": SMALL}
+    monkeypatch.setattr("multimodal_dql.bench.headlines.REPLAYS", 100)  # three for each of thirty tests
     asked |= {"two_armed": 1000}
     shared = other.read_text("utf-8").splitlines()[1].split(",")
     with path.open("a", encoding="utf-8") as more:  # compares nothing, so it leaks nothing: it is left out
         more.write(",".join(["alone", *shared[1:]]) + "\n")
     found = bench_headlines(path, test=other, cache=cache, **asked)
     assert found["tests"] == 30
+    assert found["protocol"]["allocation"].startswith("3 seeds, ")
     assert found["pairs_significant"] > 0.7
     assert "leak" not in found
     with pytest.raises(LeakError):
