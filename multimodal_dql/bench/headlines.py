@@ -30,6 +30,7 @@ from multimodal_dql.bench.allocation import (
     shrunk_truth,
     tuned,
 )
+from multimodal_dql.bench.arm_bound import four_arm_table
 from multimodal_dql.bench.headline_parts import Case, Kept, Learning
 from multimodal_dql.bench.headline_words import FOLDS, leak_demonstration
 from multimodal_dql.bench.two_arms import two_arm_table
@@ -63,11 +64,11 @@ REFERENCE = {
 }
 """Published or usual figures of other protocols; not comparable row by row."""
 
-TWO_ARM_TESTS = 8000
+SIMULATED = 8000
 SEEDS, REPLAYS = 20, 60_000
 """Of the replays: how often each test is played, and how many games that may be, which keeps large files within the
 hour; tests differ from each other more than the games of one test do."""
-QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS, QUICK_TWO_ARM_TESTS = 300, 2, 8, 1000
+QUICK_TESTS, QUICK_SEEDS, QUICK_ROUNDS, QUICK_SIMULATED = 300, 2, 8, 1000
 ABLATION_TAUS = (50, 200, 400, 1000)
 
 
@@ -82,7 +83,7 @@ def bench_headlines(
     rounds: int = ROUNDS,
     seed: int = 0,
     draws: int = 5,
-    two_armed: int = TWO_ARM_TESTS,
+    simulated: int = SIMULATED,
     taus: Sequence[int] = TAUS,
     settings: BlockSettings | None = None,
     cache: Path | None = None,
@@ -97,14 +98,14 @@ def bench_headlines(
         path: A/B tests to learn from (`read_ab_tests`).
         test: other tests, to measure on; `LeakError` if they share a test or a headline with `path`.
         run: folder that keeps what was learned, and gives it back when asked for the same again.
-        quick: 300 sampled tests of each file, one repeat, few seeds, little learning; `run` keeps that apart from the
-            whole.
+        quick: 300 sampled tests of each file, one repeat, few seeds, little learning, no table of four arms; `run`
+            keeps that apart from the whole.
         repeats: of the five-fold cross-validation.
         seeds: of the replays; `SEEDS` if None, and fewer where tests are so many that it would take over `REPLAYS`.
         rounds: of learning the allocation.
         seed: of folds and bootstraps.
         draws: simulated copies of the tests behind the ceiling.
-        two_armed: simulated tests behind the table of two arms.
+        simulated: tests behind the tables of the best rules.
         taus: impressions an arm of the replays.
         settings: blocks of the prior.
         cache: folder of the embeddings.
@@ -118,7 +119,7 @@ def bench_headlines(
         everything = sampled(everything, QUICK_TESTS, seed)
         tests = tests.subset(np.isin(tests.test_ids, everything.test_ids))
         repeats, seeds, rounds = 1, min(seeds or SEEDS, QUICK_SEEDS), min(rounds, QUICK_ROUNDS)
-        two_armed = min(two_armed, QUICK_TWO_ARM_TESTS)
+        simulated = min(simulated, QUICK_SIMULATED)
     config = AllocationConfig().of_rounds(rounds)
     prints = [encoder_info(name).fingerprint for name in ENCODERS]
     kept = Kept.of(
@@ -145,7 +146,7 @@ def bench_headlines(
             "leak": leak_demonstration(tests, pairs_of(tests), seed),
         }
     seeds = seeds or min(max(REPLAYS // case.tests.G, 2), SEEDS)
-    shared = _allocation(case, range(seeds), taus, seed, two_armed, say)
+    shared = _allocation(case, range(seeds), taus, seed, simulated, quick, say)
     return {
         **out,
         **shared,
@@ -197,10 +198,11 @@ def _allocation(
     seeds: Sequence[int],
     taus: Sequence[int],
     seed: int,
-    two_armed: int,
+    simulated: int,
+    quick: bool,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Both truths, what the parts add, and the intervals; `two_armed` tests for the table of two arms."""
+    """Both truths, what the parts add, and the intervals; `simulated` tests for the tables of the best rules."""
     tests = case.tests
     truths = {
         "allocation": case.truth(observed_truth(tests)),
@@ -223,15 +225,14 @@ def _allocation(
         )
     say("parts")
     out["ablation"] = _ablation(case, seeds[: max(len(seeds) // 4, 1)], taus, widths)
-    say("the best rule for two arms")
+    say("the best rules")
     learned = case.learned[0]
-    out["two_arms"] = two_arm_table(
-        {"lola": make_policy(f"lola:z={widths['lola']}"), "index": _index(learned), "dqn": learned},
-        rate=learned.base_rate,
-        weight=scattered_worth(float(np.median(case.sd)), learned.base_rate),
-        taus=taus,
-        tests=two_armed,
-    )
+    rules = {"lola": make_policy(f"lola:z={widths['lola']}"), "index": _index(learned), "dqn": learned}
+    weight = scattered_worth(float(np.median(case.sd)), learned.base_rate)
+    world: dict[str, Any] = {"rate": learned.base_rate, "weight": weight, "taus": taus}
+    out["two_arms"] = two_arm_table(rules, tests=simulated, **world)
+    if not quick:
+        out["four_arms"] = four_arm_table(rules, tests=simulated, **world)
     return out
 
 

@@ -98,7 +98,7 @@ SMALL = BlockSettings(words=20, topics=0)
 @pytest.mark.slow
 def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> None:
     path, run, cache = written(tmp_path / "tests.csv", 4), tmp_path / "run", tmp_path / "cache"
-    few = {"repeats": 1, "draws": 1, "seeds": 1, "rounds": 1, "taus": (50, 400), "two_armed": 3000}
+    few = {"repeats": 1, "draws": 1, "seeds": 1, "rounds": 1, "taus": (50, 400), "simulated": 3000}
     asked = few | {"settings": SMALL, "run": run, "cache": cache}
     found = bench_headlines(path, **asked)
     assert {"pairs_all", "pairs_significant", "top1", "top1_random", "ceiling", "intervals"} <= set(found)
@@ -128,6 +128,7 @@ def test_the_bench_reports_every_figure_and_learns_only_once(tmp_path: Path) -> 
     again = bench_headlines(path, **asked)
     assert set(again["protocol"]["reused"]) >= {"allocation-0", "allocation-1", "predictions-prior-1"}
     best = found["two_arms"]["400"]
+    assert set(found["four_arms"]["400"]) == {"bound", "priced", "greedy", "lola", "index", "dqn"}
     assert set(best) == {"optimum", "greedy", "lola", "index", "dqn"}
     assert all(share < best["optimum"] + 0.05 for share in best.values())
     for name in ("allocation", "shrunk", "pairs_all", "baselines", "ablation", "two_arms"):
@@ -141,7 +142,7 @@ def test_other_tests_are_measured_with_what_was_learned_here(
     path, other = written(tmp_path / "tests.csv", 4), written(tmp_path / "other.csv", 5, 30)
     cache, asked = tmp_path / "cache", {"draws": 1, "rounds": 1, "taus": (50,), "settings": SMALL}
     monkeypatch.setattr("multimodal_dql.bench.headlines.REPLAYS", 100)  # three for each of thirty tests
-    asked |= {"two_armed": 1000}
+    asked |= {"simulated": 1000}
     shared = other.read_text("utf-8").splitlines()[1].split(",")
     with path.open("a", encoding="utf-8") as more:  # compares nothing, so it leaks nothing: it is left out
         more.write(",".join(["alone", *shared[1:]]) + "\n")
