@@ -41,6 +41,12 @@ def test_no_rule_for_two_arms_exceeds_it(
     assert best - 1e-6 <= arm_bound(case).clicks <= 1.25 * best
 
 
+def test_it_is_tight_where_the_prior_decides() -> None:
+    """Two arms that differ by .12 logits, five clicks: prices that have settled leave three thousandths."""
+    case = GammaArms((1.06, 0.94), 14.7, 4.9)
+    assert arm_bound(case).clicks <= 1.005 * best_rule(case).clicks
+
+
 def test_the_order_of_the_arms_does_not_matter() -> None:
     prior = (0.7, 1.0, 1.3)
     one, other = (arm_bound(GammaArms(p, 4.0, 5.0, stages=6)) for p in (prior, prior[::-1]))
