@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.bench.gamma_arms import GammaArms, Rule, earned, next_clicks, posterior_mean
+from multimodal_dql.bench.gamma_arms import GammaArms, Rule, next_clicks, posterior_mean, share_table
 from multimodal_dql.policies.base import Policy
 
 __all__ = ["Bound", "arm_bound", "four_arm_table"]
@@ -129,19 +129,13 @@ def four_arm_table(
         tests: N, for each of `SPREADS`.
         seed: of the draws.
     """
-    table: dict[str, dict[str, float]] = {}
-    for tau in taus:
-        won: dict[str, float] = {"bound": 0.0}
-        gap = 0.0
-        for spread in SPREADS:
-            prior = tuple(float(np.exp(spread * place)) for place in PLACES)
-            case = GammaArms(prior, weight, len(prior) * tau * rate)
-            bound = arm_bound(case)
-            rules: dict[str, Rule | Policy | None] = {"priced": bound, "greedy": None, **policies}
-            for name, rule in rules.items():
-                found, even, best = earned(case, rule, rate, tests, seed)
-                won[name] = won.get(name, 0.0) + found - even
-            won["bound"] += bound.clicks / case.clicks - float(np.mean(prior))
-            gap += best - even
-        table[str(tau)] = {name: value / gap for name, value in won.items()}
-    return table
+
+    def cases(tau: int) -> list[GammaArms]:
+        priors = [tuple(float(np.exp(spread * place)) for place in PLACES) for spread in SPREADS]
+        return [GammaArms(prior, weight, len(PLACES) * tau * rate) for prior in priors]
+
+    def rules(case: GammaArms) -> dict[str, Rule | Policy | float | None]:
+        bound = arm_bound(case)
+        return {"bound": bound.clicks, "priced": bound, "greedy": None, **policies}
+
+    return share_table(cases, rules, rate=rate, taus=taus, tests=tests, seed=seed)

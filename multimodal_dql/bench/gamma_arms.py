@@ -9,7 +9,7 @@ Shape letters: ``K`` arms, ``L`` stages, ``S`` most clicks of an arm plus 1, ``N
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from multimodal_dql.policies.base import Policy, choose
 from multimodal_dql.state import Counts, State
 
-__all__ = ["GammaArms", "Rule", "earned", "next_clicks", "posterior_mean"]
+__all__ = ["GammaArms", "Rule", "earned", "next_clicks", "posterior_mean", "share_table"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -107,6 +107,43 @@ def earned(
         clicks[each, arm] += luck.poisson(case.step * chosen)
         shown[each, arm] += 1
     return total / case.stages, float(rates.mean()), float(rates.max(axis=1).mean())
+
+
+def share_table(
+    cases: Callable[[int], Sequence[GammaArms]],
+    rules: Callable[[GammaArms], Mapping[str, Rule | Policy | float | None]],
+    *,
+    rate: float,
+    taus: Sequence[int],
+    tests: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Share of the gap between an even split (0) and always the best arm (1), by impressions an arm and rule.
+
+    Args:
+        cases: of a number of impressions an arm, equally often.
+        rules: by name, to be played as in `earned`; a number is the clicks that one would earn.
+        rate: the typical click rate.
+        taus: impressions an arm.
+        tests: N, of each case.
+        seed: of the draws.
+    """
+    table: dict[str, dict[str, float]] = {}
+    for tau in taus:
+        won: dict[str, float] = {}
+        gap = 0.0
+        for case in cases(tau):
+            even, best = 0.0, 0.0
+            for name, rule in rules(case).items():
+                if isinstance(rule, float):
+                    gain = rule / case.clicks - float(np.mean(case.prior))
+                else:
+                    found, even, best = earned(case, rule, rate, tests, seed)
+                    gain = found - even
+                won[name] = won.get(name, 0.0) + gain
+            gap += best - even
+        table[str(tau)] = {name: value / gap for name, value in won.items()}
+    return table
 
 
 def _state(case: GammaArms, rate: float, stage: int, shown: Int, clicks: Int) -> State:

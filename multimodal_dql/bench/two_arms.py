@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multimodal_dql.bench.gamma_arms import GammaArms, Rule, earned, next_clicks, posterior_mean
+from multimodal_dql.bench.gamma_arms import GammaArms, Rule, next_clicks, posterior_mean, share_table
 from multimodal_dql.policies.base import Policy
 
 __all__ = ["Best", "best_rule", "two_arm_table"]
@@ -78,17 +78,12 @@ def two_arm_table(
         tests: N, for each of `DIFFERENCES`.
         seed: of the draws.
     """
-    table: dict[str, dict[str, float]] = {}
-    for tau in taus:
-        won: dict[str, float] = {}
-        gap = 0.0
-        for difference in DIFFERENCES:
-            half = float(np.exp(difference / 2.0))
-            case = GammaArms((half, 1.0 / half), weight, 2.0 * tau * rate)
-            rules: dict[str, Rule | Policy | None] = {"optimum": best_rule(case), "greedy": None, **policies}
-            for name, rule in rules.items():
-                found, even, best = earned(case, rule, rate, tests, seed)
-                won[name] = won.get(name, 0.0) + found - even
-            gap += best - even
-        table[str(tau)] = {name: value / gap for name, value in won.items()}
-    return table
+
+    def cases(tau: int) -> list[GammaArms]:
+        halves = [float(np.exp(difference / 2.0)) for difference in DIFFERENCES]
+        return [GammaArms((half, 1.0 / half), weight, 2.0 * tau * rate) for half in halves]
+
+    def rules(case: GammaArms) -> dict[str, Rule | Policy | float | None]:
+        return {"optimum": best_rule(case), "greedy": None, **policies}
+
+    return share_table(cases, rules, rate=rate, taus=taus, tests=tests, seed=seed)
